@@ -1,0 +1,115 @@
+"""Arrays and where they live. The only file that names CuPy.
+
+Creation asks the default device; computation asks the data: ``xp(a)`` is the array module of ``a``, NumPy for
+host arrays and CuPy for device arrays. CuPy is imported the first time somebody asks for a CUDA device.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, numpy.generic (a 0-d result) or cupy.ndarray
+
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+_MODULES: dict[type, ModuleType] = {np.ndarray: np}
+
+
+class DeviceError(RuntimeError):
+    """A device that is not there, or arrays of two devices in one operation."""
+
+
+def xp(a: Array) -> Any:
+    """The array module of ``a``: ``numpy`` or ``cupy``."""
+    return _MODULES.get(type(a), np)
+
+
+def is_array(a: object) -> bool:
+    """Whether ``a`` is an array (or NumPy scalar) of one of the backends."""
+    return type(a) in _MODULES or isinstance(a, np.ndarray | np.generic) or _foreign(a)
+
+
+def _foreign(a: object) -> bool:
+    """A CuPy array that the user made before this package had any reason to import CuPy."""
+    if type(a).__module__.partition(".")[0] != "cupy" or not hasattr(a, "dtype"):
+        return False
+    cuda()
+    return type(a) in _MODULES
+
+
+def cuda() -> ModuleType:
+    """The CuPy module, checked to have a device. Raises ``DeviceError`` saying which of the two is missing."""
+    module = sys.modules.get("cupy")
+    if module is not None and module.ndarray in _MODULES:
+        return module
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cuda' needs CuPy, which is not installed: pip install 'tinygrad7[cuda12]' "
+            "(or 'tinygrad7[cuda13]' for a CUDA 13 driver)"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(_NO_GPU.format(reason=error)) from error
+    if count == 0:
+        raise DeviceError(_NO_GPU.format(reason="the driver reports 0 devices"))
+    _MODULES[cupy.ndarray] = cupy
+    return cupy  # type: ignore[no-any-return]
+
+
+_NO_GPU = (
+    "device 'cuda' needs an NVIDIA GPU: CuPy is installed but finds none ({reason}). "
+    "Check that `nvidia-smi` lists one, or use device='cpu'"
+)
+
+
+def check_device(device: str) -> str:
+    """``device`` in its full form ('cpu', 'cuda:0'); raises for a name that is none or a device that is not there."""
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise DeviceError(f"unknown device {device!r}: use 'cpu', 'cuda' or 'cuda:1'")
+    if device == "cpu":
+        return device
+    cupy = cuda()
+    index = int(device.partition(":")[2] or 0)
+    count = cupy.cuda.runtime.getDeviceCount()
+    if index >= count:
+        raise DeviceError(f"device {device!r} does not exist: this machine has {count} CUDA device(s)")
+    return f"cuda:{index}"
+
+
+def device_of(a: Array) -> str:
+    """Where ``a`` lives: 'cpu' or 'cuda:N'."""
+    return "cpu" if xp(a) is np else f"cuda:{a.device.id}"
+
+
+def to_device(a: Array, device: str) -> Array:
+    """``a`` on ``device``: itself where it is there already, a copy otherwise."""
+    if device == "cpu":
+        return a if xp(a) is np else a.get()
+    if device_of(a) == device:
+        return a
+    cupy = cuda()
+    with cupy.cuda.Device(int(device.partition(":")[2])):
+        return cupy.asarray(a)
+
+
+def to_numpy(a: Array) -> np.ndarray:
+    """``a`` as a host array."""
+    return np.asarray(to_device(a, "cpu"))
+
+
+def writable_array(a: Array) -> Array:
+    """``a``, with a NumPy scalar made a 0-d array, so that it can be written into."""
+    return np.array(a) if isinstance(a, np.generic) else a
+
+
+def synchronise(a: Array) -> None:
+    """Wait until the device that holds ``a`` has finished what was launched (for timing)."""
+    if xp(a) is not np:
+        cuda().cuda.get_current_stream().synchronize()

@@ -1,0 +1,265 @@
+"""What holds for the code that runs now: recording or not, scope and time step, device, default dtype.
+
+All of it is one immutable object in one context variable, so an op reads it once; every thread and every asyncio
+task has its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tinygrad7.backend import check_device
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Scope:
+    """An immutable chain of names, from the innermost block outwards. It holds no module, tensor or array.
+
+    ``kind`` is "scope", "module", "step" or "line" (the user's source line, under ``detect_anomaly``); ``step`` the
+    innermost time step; ``detail`` what a module says of itself; ``bad`` that ``detect_anomaly`` stopped here.
+    """
+
+    __slots__ = ("parent", "name", "index", "kind", "detail", "step", "bad")
+
+    def __init__(
+        self,
+        parent: Scope | None,
+        name: str,
+        index: int | None = None,
+        kind: str = "scope",
+        detail: str = "",
+        bad: bool = False,
+    ) -> None:
+        self.parent, self.name, self.index, self.kind, self.detail, self.bad = parent, name, index, kind, detail, bad
+        self.step: int | None = index if kind == "step" else (parent.step if parent is not None else None)
+
+    @property
+    def label(self) -> str:
+        """The name as drawings and tapes write it: ``rnn``, ``blocks[3]``, ``t=4``."""
+        if self.index is None:
+            return self.name
+        return f"{self.name}={self.index}" if self.kind == "step" else f"{self.name}[{self.index}]"
+
+
+def chain(scope: Scope | None) -> tuple[Scope, ...]:
+    """The links of ``scope`` from the outermost to the innermost, without source lines."""
+    links: list[Scope] = []
+    while scope is not None:
+        if scope.kind != "line":
+            links.append(scope)
+        scope = scope.parent
+    return tuple(reversed(links))
+
+
+def path(scope: Scope | None) -> tuple[str, ...]:
+    """The names of ``scope`` from the outermost to the innermost: ``("rnn", "t=4")``."""
+    return tuple(link.label for link in chain(scope))
+
+
+class State:
+    """One moment's settings. Never changed: ``replace`` makes the next one."""
+
+    __slots__ = ("recording", "scope", "device", "dtype", "watch", "depth", "generators")
+
+    recording: bool  # are ops put on the tape?
+    scope: Scope | None
+    device: str  # of new tensors
+    dtype: np.dtype  # of tensors made from Python floats
+    watch: bool  # detect_anomaly
+    depth: int  # how many functional transforms are tracing
+    generators: dict[int, tuple[np.random.Generator, Any]] | None  # states at first use, while checkpoint looks
+
+    def replace(self, **changes: Any) -> State:
+        new = State()
+        for slot in State.__slots__:
+            setattr(new, slot, changes[slot] if slot in changes else getattr(self, slot))
+        return new
+
+
+_start = State()
+_start.recording, _start.scope, _start.device, _start.dtype = True, None, "cpu", np.dtype(np.float32)
+_start.watch, _start.depth, _start.generators = False, 0, None
+STATE: ContextVar[State] = ContextVar("tinygrad7", default=_start)
+
+
+class Setting:
+    """A context manager and decorator (functions, generator functions, coroutines) that changes fields of the state."""
+
+    __slots__ = ("changes", "entered")
+
+    def __init__(self, **changes: Any) -> None:
+        self.changes = changes
+        self.entered: list[tuple[State, State]] = []
+
+    def __enter__(self) -> Any:
+        before = STATE.get()
+        during = before.replace(**self.changes)
+        self.entered.append((before, during))
+        STATE.set(during)
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        before, during = self.entered.pop()
+        now = STATE.get()
+        if now is during:
+            STATE.set(before)
+        else:  # something else was set meanwhile and stays
+            STATE.set(now.replace(**{name: getattr(before, name) for name in self.changes}))
+
+    def __call__(self, f: F) -> F:
+        if inspect.isgeneratorfunction(f):
+            return self._wrap_generator(f)
+        if inspect.iscoroutinefunction(f):
+
+            @functools.wraps(f)
+            async def wrapped_async(*args: Any, **kwargs: Any) -> Any:
+                with Setting(**self.changes):
+                    return await f(*args, **kwargs)
+
+            return wrapped_async  # type: ignore[return-value]
+
+        @functools.wraps(f)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with Setting(**self.changes):
+                return f(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+    def _wrap_generator(self, f: Any) -> Any:
+        """The setting holds while the generator runs, not while it waits for its consumer."""
+
+        @functools.wraps(f)
+        def wrapped(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            generator = f(*args, **kwargs)
+            resume, value = generator.send, None
+            try:
+                while True:
+                    with Setting(**self.changes):
+                        try:
+                            item = resume(value)
+                        except StopIteration as stop:
+                            return stop.value  # noqa: B901
+                    try:
+                        resume, value = generator.send, (yield item)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        resume, value = generator.throw, error
+            finally:
+                with Setting(**self.changes):
+                    generator.close()
+
+        return wrapped
+
+
+class no_grad(Setting):  # noqa: N801
+    """Nothing is recorded inside: ``with no_grad(): ...`` or ``@no_grad()`` on a function or generator function."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(recording=False)
+
+
+class enable_grad(Setting):  # noqa: N801
+    """Recording is on again inside, for use within ``no_grad``."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(recording=True)
+
+
+class detect_anomaly(Setting):  # noqa: N801
+    """Stop at the first op, forward or backward, whose result is not finite while its inputs were.
+
+    The ``AnomalyError`` names the op, the scope and time step, statistics of every operand and the user's line.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(watch=True)
+
+
+class device(Setting):  # noqa: N801
+    """New tensors live on ``name`` ('cpu', 'cuda', 'cuda:1') inside. Raises ``DeviceError`` where it is not there."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(device=check_device(name))
+
+
+class default_dtype(Setting):  # noqa: N801
+    """Tensors made from Python floats have this dtype from now on, or inside ``with default_dtype(...)`` only.
+
+    Per thread, as every setting. Raises ``TypeError`` for a dtype that is not float16, float32 or float64.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, dtype: Any) -> None:
+        dtype = check_dtype(dtype)
+        if dtype.kind != "f":
+            raise TypeError(f"default_dtype: {dtype} is no floating dtype: use float16, float32 or float64")
+        super().__init__(dtype=dtype)
+        self.__enter__()  # it holds at once; leaving a `with` block goes back to what was before
+
+    def __enter__(self) -> Any:
+        return None if len(self.entered) == 1 else super().__enter__()
+
+    def __call__(self, f: F) -> F:
+        self.__exit__()
+        return super().__call__(f)
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """``dtype`` as a ``numpy.dtype``; raises ``TypeError`` for one that tensors cannot have."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{dtype!r} is no dtype: use 'float32', 'float64', numpy.int64, ...") from None
+    if found.kind not in "fiub" or found.itemsize > 8:
+        raise TypeError(f"a tensor cannot have dtype {found}: use float16, float32, float64, an integer or bool")
+    return found
+
+
+class scope:  # noqa: N801
+    """Ops recorded inside stand under this name in tapes, drawings and messages: ``with scope("encoder"): ...``."""
+
+    __slots__ = ("arguments", "entered")
+
+    def __init__(self, name: str, index: int | None = None, *, kind: str = "scope", detail: str = "") -> None:
+        self.arguments = (name, index, kind, detail)
+        self.entered: list[tuple[State, State]] = []
+
+    def __enter__(self) -> None:
+        before = STATE.get()
+        during = State()
+        during.recording, during.device, during.dtype = before.recording, before.device, before.dtype
+        during.watch, during.depth, during.generators = before.watch, before.depth, before.generators
+        during.scope = Scope(before.scope, *self.arguments)
+        self.entered.append((before, during))
+        STATE.set(during)
+
+    def __exit__(self, *exception: object) -> None:
+        before, during = self.entered.pop()
+        now = STATE.get()
+        STATE.set(before if now is during else now.replace(scope=before.scope))
+
+
+class step(scope):  # noqa: N801
+    """Ops recorded inside belong to time step ``t``: ``with step(t): h = cell(x[t], h)``."""
+
+    __slots__ = ()
+
+    def __init__(self, t: int) -> None:
+        super().__init__("t", int(t), kind="step")

@@ -1,0 +1,169 @@
+"""What errors say: the op, the shapes and dtypes it met, where in the user's code, and the change that mends it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import device_of, is_array, to_numpy, xp
+from tinygrad7.context import Scope, path
+from tinygrad7.node import Leaf, Node
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+class ShapeError(ValueError):
+    """Operands whose shapes do not fit together."""
+
+
+class AnomalyError(ArithmeticError):
+    """Raised under ``detect_anomaly``. ``output`` is the tensor that went wrong (forward), ready to be drawn."""
+
+    output: Any = None
+
+
+def value_of(operand: Any) -> Any:
+    """The array of a tensor; anything else as it is."""
+    return getattr(operand, "_data", operand)
+
+
+def describe(value: Any) -> str:
+    """An operand in a message: ``(32, 64) float32``, ``3.0``."""
+    data = value_of(value)
+    if is_array(data):
+        place = device_of(data)
+        return f"{data.shape} {data.dtype}" + ("" if place == "cpu" else f" on {place}")
+    return repr(data) if len(repr(data)) < 40 else type(data).__name__
+
+
+def explain(op: Any, args: tuple[Any, ...], error: Exception) -> Exception:
+    """The error of a forward function, told with the op's name, what it met, and what would mend it."""
+    if getattr(error, "explained", False):
+        return error
+    arrays = [value_of(a) for a in args]
+    found = ", ".join(describe(a) for a in args)
+    places = sorted({device_of(a) for a in arrays if is_array(a) and getattr(a, "ndim", 0)})
+    if len(places) > 1:
+        new: Exception = TypeError(
+            f"{op.name}: operands live on {' and '.join(places)} ({found}): move one with t.to({places[0]!r})"
+        )
+    elif isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError):
+        new = ShapeError(f"{op.name}: {_mend(op.name, arrays, error)} (met {found})")
+    elif isinstance(error, TypeError | IndexError):
+        new = type(error)(f"{op.name}: {error} (met {found})")
+    else:
+        return error
+    new.explained = True  # type: ignore[attr-defined]
+    return new
+
+
+def _mend(name: str, arrays: list[Any], error: Exception) -> str:
+    shapes = [a.shape for a in arrays if is_array(a)]
+    if "broadcast" in str(error) and len(shapes) == 2:
+        a, b = shapes
+        return (
+            f"shapes {a} and {b} do not broadcast: compared from the right, sizes must be equal or 1; "
+            "insert an axis with x[:, None], or transpose one of them"
+        )
+    if name == "matmul" and len(shapes) == 2 and all(shapes):
+        a, b = shapes
+        inner = b[-2] if len(b) > 1 else b[0]
+        return (
+            f"shapes {a} and {b} cannot be multiplied: the last axis of a ({a[-1]}) must equal the "
+            f"{'second to last' if len(b) > 1 else 'only'} axis of b ({inner}); transpose one with .T?"
+        )
+    return str(error)
+
+
+def user_line() -> str:
+    """The nearest line of the call stack that is not this package's: ``train.py:12``."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "?"
+
+
+def statistics(a: Any) -> str:
+    """An operand in an anomaly report: ``(3,) float32, min -1 max 4 mean 0.5, 1 nan, 0 inf``."""
+    if not is_array(a) or a.dtype.kind != "f" or not a.size:
+        return describe(a)
+    values = to_numpy(a)
+    nan, inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    finite = values[np.isfinite(values)].astype(np.float64)
+    spread = f"min {finite.min():.4g} max {finite.max():.4g} mean {finite.mean():.4g}" if finite.size else "nothing finite"
+    return f"{describe(a)}, {spread}, {nan} nan, {inf} inf"
+
+
+def finite(*values: Any) -> bool:
+    """Whether every floating array among ``values`` (also inside tuples) is finite."""
+    for value in values:
+        if isinstance(value, tuple | list):
+            if not finite(*value):
+                return False
+        elif is_array(value) and value.dtype.kind == "f" and not bool(xp(value).isfinite(value).all()):
+            return False
+        elif isinstance(value, float) and not np.isfinite(value):
+            return False
+    return True
+
+
+def report_forward(name: str, operands: Any, outputs: list[Any], scope: Scope | None, where: str) -> str:
+    """The first value that is not finite came out of a forward function."""
+    place = "/".join(path(scope))
+    lines = [f"{name} gave the first value that is not finite, forward{' in ' + place if place else ''}, at {where}"]
+    lines += [f"  operand {i}: {statistics(a)}" for i, a in enumerate(operands)]
+    lines += [f"  result:    {statistics(a)}" for a in outputs]
+    return "\n".join(lines)
+
+
+def report_backward(node: Node, bar: Any, contribution: Any) -> None:
+    """Raise: the first value that is not finite came out of a derivative rule. The node is marked for drawings."""
+    scope = node.scope
+    where = scope.name if scope is not None and scope.kind == "line" else "unknown (record under detect_anomaly too)"
+    place = "/".join(path(scope))
+    parent = scope.parent if scope is not None and scope.kind == "line" else scope
+    node.scope = Scope(parent, where, kind="line", bad=True)
+    saved = [a for a in (node.saved or ()) if is_array(a)]
+    lines = [
+        f"the rule of {node.plan.op.name} gave the first gradient that is not finite, backward"
+        f"{' in ' + place if place else ''}, for the op recorded at {where}",
+        f"  cotangent: {statistics(bar)}",
+        *[f"  saved {i}:   {statistics(a)}" for i, a in enumerate(saved)],
+        f"  gradient:  {statistics(contribution)}",
+    ]
+    raise AnomalyError("\n".join(lines))
+
+
+def where_is(node: Node | Leaf) -> str:
+    """A node in words: ``tanh (32, 128) in rnn/t=4``, ``leaf 'w'``."""
+    if isinstance(node, Leaf):
+        return f"leaf {node.name!r}" if node.name else f"a leaf of shape {node.shape}"
+    place = "/".join(path(node.scope))
+    return f"{node.plan.op.name} {node.shape}" + (f" in {place}" if place else "")
+
+
+def played_twice(node: Node, tape: list[Any]) -> str:
+    """Backward met a node whose saved values an earlier backward has used and dropped."""
+    users = [n for n in tape if isinstance(n, Node) and node in n.parents and n.saved is not None]
+    carried = f"The tensor that carried it in is the result of {where_is(node)}"
+    if users:
+        carried += f", used here by {where_is(users[-1])}"
+    return (
+        f"backward has already been through {where_is(node)} and dropped what it saved. {carried}. If it is a state "
+        "carried over from earlier steps, cut it there: state = tg.truncate(state). If one graph is really to be "
+        "played twice, call the first backward with retain_graph=True"
+    )
+
+
+def report_stale(node: Node, leaf: Leaf) -> str:
+    """Backward met a node that saved an array which has been written into since."""
+    name = repr(leaf.name) if leaf.name else f"of shape {leaf.shape}"
+    by = "an optimizer step" if "optimizer" in leaf.stamped_by else f"{leaf.stamped_by}()"
+    return (
+        f"backward through {where_is(node)}: it saved the value of leaf {name}, which {by} has changed since. The "
+        "gradient would belong to neither value: call backward before changing the leaf, or compute the forward again"
+        + (" (is a state carried over the step? cut it with tg.truncate)" if "optimizer" in by else "")
+    )

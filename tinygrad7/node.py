@@ -1,0 +1,94 @@
+"""What the tape is made of: one ``Node`` an op that was recorded, one ``Leaf`` a tensor that asked for a gradient.
+
+Pointers go backwards only. A node knows the nodes it was computed from and the arrays its rules will need; it never
+knows the tensor that it made. So there is no reference cycle, and a graph dies with the last tensor that holds it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad7.backend import Array
+from tinygrad7.context import STATE, Scope
+
+if TYPE_CHECKING:
+    from tinygrad7.tape import Plan
+
+BIRTH = itertools.count(1)  # one count for the process: sorting by birth is a topological order
+
+# Leaves that were written into since they were made. Backward looks here only when it meets a node older than
+# the newest write, so an ordinary training step never does.
+WRITTEN: weakref.WeakSet[Leaf] = weakref.WeakSet()
+_newest_write = [0]
+
+
+class Node:
+    """One recorded op.
+
+    ``plan``: the op, which of its arguments need a gradient and what their rules save. ``parents``: the nodes of
+    those arguments, in order; ``constants``: the other tensor arguments, in order (constant tensors, Python numbers).
+    ``saved``: what the plan keeps, dropped (None) by backward. ``params``: the remaining arguments (``axis`` ...).
+    ``shape`` and ``dtype`` are the output's; for an op of several outputs, tuples of theirs.
+    """
+
+    __slots__ = ("birth", "plan", "parents", "constants", "saved", "params", "scope", "shape", "dtype")
+
+    def __init__(
+        self,
+        plan: Plan,
+        parents: tuple[Any, ...],
+        constants: tuple[Any, ...],
+        saved: Any,
+        params: tuple[Any, ...],
+        scope: Scope | None,
+        shape: Any,
+        dtype: Any,
+    ) -> None:
+        self.birth = next(BIRTH)
+        self.plan = plan
+        self.parents = parents
+        self.constants = constants
+        self.saved = saved
+        self.params = params
+        self.scope = scope
+        self.shape = shape
+        self.dtype = dtype
+
+
+class Leaf:
+    """A tensor that asked for a gradient, seen from the tape: here ``.grad`` collects."""
+
+    __slots__ = ("birth", "data", "grad", "name", "scope", "stamp", "stamped_by", "__weakref__")
+    parents: tuple[Any, ...] = ()
+
+    def __init__(self, data: Array, name: str | None = None) -> None:
+        self.birth = next(BIRTH)
+        self.data = data
+        self.grad: Array | None = None
+        self.name = name
+        self.scope = STATE.get().scope
+        self.stamp = 0  # the birth count when the array was last written into
+        self.stamped_by = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype  # type: ignore[no-any-return]
+
+    def written(self, by: str) -> None:
+        """Stamp the leaf: its array has just been written into by ``by`` ('assign', 'an optimizer step')."""
+        self.stamp = _newest_write[0] = next(BIRTH)
+        self.stamped_by = by
+        WRITTEN.add(self)
+
+
+def newest_write() -> int:
+    """The birth count of the last write into any leaf."""
+    return _newest_write[0]

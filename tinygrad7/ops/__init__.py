@@ -1,0 +1,1 @@
+"""The ops, each with its forward function and derivative rules side by side."""

@@ -1,0 +1,471 @@
+"""Ops that work element by element: arithmetic, powers and logarithms, trigonometry, activations, choices.
+
+ȳ is the cotangent of y, the derivative of the loss with respect to it (the lecture's bar). Broadcasting is undone in
+``grad``, so no rule mentions it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array, xp
+from tinygrad7.domains import Call, Pick, broadcastable, elementwise
+from tinygrad7.tape import function, primitive
+from tinygrad7.tensor import NUMPY, Tensor
+
+# ---- arithmetic --------------------------------------------------------------------------------------------------
+
+
+@primitive("+", method="__add__", domain=broadcastable())
+def add(a: Any, b: Any) -> Any:
+    """Sum.   y = a + b      ā = ȳ      b̄ = ȳ"""
+    return a + b
+
+
+add.vjp(a=lambda g: g, b=lambda g: g)
+
+
+@primitive("-", method="__sub__", domain=broadcastable())
+def subtract(a: Any, b: Any) -> Any:
+    """Difference.   y = a − b      ā = ȳ      b̄ = −ȳ"""
+    return a - b
+
+
+subtract.vjp(a=lambda g: g, b=lambda g: -g)
+
+
+@primitive("×", method="__mul__", domain=broadcastable())
+def multiply(a: Any, b: Any) -> Any:
+    """Product.   y = a b      ā = ȳ b      b̄ = ȳ a"""
+    return a * b
+
+
+multiply.vjp(a=lambda g, b: g * b, b=lambda g, a: g * a)
+
+
+@primitive("÷", method="__truediv__", domain=broadcastable(b=(0.5, 3)), numpy=np.true_divide)
+def divide(a: Any, b: Any) -> Any:
+    """Quotient.   y = a / b      ā = ȳ / b      b̄ = −ȳ y / b"""
+    return a / b
+
+
+divide.vjp(a=lambda g, b: g / b, b=lambda g, y, b: -(g * y) / b)
+
+
+@primitive("negate", method="__neg__", domain=elementwise())
+def negative(x: Any) -> Any:
+    """Negation.   y = −x      x̄ = −ȳ"""
+    return -x
+
+
+negative.vjp(x=lambda g: -g)
+
+
+@primitive("^", method="__pow__", domain=broadcastable(a=(0.3, 3)))
+def power(a: Any, b: Any) -> Any:
+    """Power.   y = aᵇ      ā = ȳ b aᵇ⁻¹      b̄ = ȳ y ln a      (at b = 0, ā = 0; at a = 0, b̄ = 0)"""
+    return a**b
+
+
+def _power_base(g: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, int | float):
+        return g * b if b == 1 else g * 0.0 if b == 0 else g * (b * a ** (b - 1))
+    return g * b * power(a, where(b == 0, 1, b - 1))
+
+
+power.vjp(a=_power_base, b=lambda g, y, a: g * y * log(where(a == 0, 1, a)))
+
+
+@primitive("x²", domain=elementwise())
+def square(x: Any) -> Any:
+    """Square.   y = x²      x̄ = 2 ȳ x"""
+    return x * x
+
+
+square.vjp(x=lambda g, x: 2 * g * x)
+
+
+@primitive("√", domain=elementwise((0.3, 4)))
+def sqrt(x: Any) -> Any:
+    """Square root.   y = √x      x̄ = ȳ / (2 y)      (infinite at 0: for lengths use ``norm``, which has 0 there)"""
+    return xp(x).sqrt(x)
+
+
+sqrt.vjp(x=lambda g, y: g / (2 * y))
+
+
+@primitive("abs", domain=elementwise(away=(0.0,)), numpy=(np.absolute, np.fabs))
+def abs(x: Any) -> Any:  # noqa: A001
+    """Absolute value.   y = |x|      x̄ = ȳ sign x      (0 at the kink)"""
+    return xp(x).abs(x)
+
+
+abs.vjp(x=lambda g, x: g * sign(x))
+
+
+@primitive("sign", domain=elementwise(away=(0.0,)))
+def sign(x: Any) -> Any:
+    """Sign: −1, 0 or 1.   x̄ = 0"""
+    return xp(x).sign(x)
+
+
+sign.vjp(x=lambda g: g * 0.0)
+
+# ---- exponentials and logarithms ---------------------------------------------------------------------------------
+
+
+@primitive("exp", domain=elementwise())
+def exp(x: Any) -> Any:
+    """Exponential.   y = eˣ      x̄ = ȳ y"""
+    return xp(x).exp(x)
+
+
+exp.vjp(x=lambda g, y: g * y)
+
+
+@primitive("expm1", domain=elementwise())
+def expm1(x: Any) -> Any:
+    """eˣ − 1, accurate near 0.   y = eˣ − 1      x̄ = ȳ (y + 1)"""
+    return xp(x).expm1(x)
+
+
+expm1.vjp(x=lambda g, y: g * (y + 1))
+
+
+@primitive("log", domain=elementwise((0.2, 4)))
+def log(x: Any) -> Any:
+    """Natural logarithm.   y = ln x      x̄ = ȳ / x"""
+    return xp(x).log(x)
+
+
+log.vjp(x=lambda g, x: g / x)
+
+
+@primitive("log1p", domain=elementwise((-0.6, 3)))
+def log1p(x: Any) -> Any:
+    """ln(1 + x), accurate near 0.   y = ln(1 + x)      x̄ = ȳ / (1 + x)"""
+    return xp(x).log1p(x)
+
+
+log1p.vjp(x=lambda g, x: g / (1 + x))
+
+# ---- trigonometry ------------------------------------------------------------------------------------------------
+
+
+@primitive("sin", domain=elementwise())
+def sin(x: Any) -> Any:
+    """Sine (x in radians).   y = sin x      x̄ = ȳ cos x"""
+    return xp(x).sin(x)
+
+
+sin.vjp(x=lambda g, x: g * cos(x))
+
+
+@primitive("cos", domain=elementwise())
+def cos(x: Any) -> Any:
+    """Cosine (x in radians).   y = cos x      x̄ = −ȳ sin x"""
+    return xp(x).cos(x)
+
+
+cos.vjp(x=lambda g, x: -g * sin(x))
+
+
+@primitive("tan", domain=elementwise((-1.2, 1.2)))
+def tan(x: Any) -> Any:
+    """Tangent (x in radians).   y = tan x      x̄ = ȳ (1 + y²)"""
+    return xp(x).tan(x)
+
+
+tan.vjp(x=lambda g, y: g * (1 + y * y))
+
+
+@primitive("tanh", domain=elementwise())
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent.   y = tanh x      x̄ = ȳ (1 − y²)"""
+    return xp(x).tanh(x)
+
+
+tanh.vjp(x=lambda g, y: g * (1 - y * y))
+
+
+@primitive("sinh", domain=elementwise())
+def sinh(x: Any) -> Any:
+    """Hyperbolic sine.   y = sinh x      x̄ = ȳ cosh x"""
+    return xp(x).sinh(x)
+
+
+sinh.vjp(x=lambda g, x: g * cosh(x))
+
+
+@primitive("cosh", domain=elementwise())
+def cosh(x: Any) -> Any:
+    """Hyperbolic cosine.   y = cosh x      x̄ = ȳ sinh x"""
+    return xp(x).cosh(x)
+
+
+cosh.vjp(x=lambda g, x: g * sinh(x))
+
+
+@primitive("arctan", domain=elementwise(), numpy=np.arctan)
+def arctan(x: Any) -> Any:
+    """Arc tangent, in radians.   y = arctan x      x̄ = ȳ / (1 + x²)"""
+    return xp(x).arctan(x)
+
+
+arctan.vjp(x=lambda g, x: g / (1 + x * x))
+
+# ---- activations -------------------------------------------------------------------------------------------------
+
+
+@primitive("σ", domain=elementwise())
+def sigmoid(x: Any) -> Any:
+    """Logistic function.   y = 1 / (1 + e⁻ˣ)      x̄ = ȳ y (1 − y)"""
+    with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives y = 0, as it should
+        return 1 / (1 + xp(x).exp(-x))
+
+
+sigmoid.vjp(x=lambda g, y: g * (y * (1 - y)))
+
+
+@primitive("relu", domain=elementwise(away=(0.0,)))
+def relu(x: Any) -> Any:
+    """Rectifier.   y = max(x, 0)      x̄ = ȳ [x > 0]      (0 at the kink)"""
+    return xp(x).maximum(x, 0)
+
+
+relu.vjp(x=lambda g, y: where(y > 0, g, 0))
+
+
+@primitive("leaky relu", domain=elementwise(away=(0.0,), slope=[0.01, 0.3]))
+def leaky_relu(x: Any, slope: float = 0.01) -> Any:
+    """Leaky rectifier.   y = x if x > 0 else slope · x      x̄ = ȳ (1 if x > 0 else slope)"""
+    return xp(x).where(x > 0, x, slope * x)
+
+
+leaky_relu.vjp(x=lambda g, x, slope: where(x > 0, g, slope * g))
+
+
+@primitive("elu", domain=elementwise(away=(0.0,), alpha=[1.0, 0.5]))
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """Exponential linear unit.   y = x if x > 0 else α (eˣ − 1)      x̄ = ȳ (1 if x > 0 else y + α)
+
+    Clevert, Unterthiner and Hochreiter, 2016."""
+    return xp(x).where(x > 0, x, alpha * xp(x).expm1(xp(x).minimum(x, 0)))
+
+
+elu.vjp(x=lambda g, x, y, alpha: where(x > 0, g, g * (y + alpha)))
+
+
+@primitive("silu", domain=elementwise())
+def silu(x: Any) -> Any:
+    """Sigmoid-weighted unit (swish).   y = x σ(x)      x̄ = ȳ (σ(x) + y (1 − σ(x)))"""
+    return x * sigmoid.op.forward(x)
+
+
+def _silu_rule(g: Any, x: Any, y: Any) -> Any:
+    s = sigmoid(x)
+    return g * (s + y * (1 - s))
+
+
+silu.vjp(x=_silu_rule)
+
+
+@primitive("softplus", domain=elementwise())
+def softplus(x: Any) -> Any:
+    """Smooth rectifier.   y = ln(1 + eˣ)      x̄ = ȳ σ(x)      (no overflow: max(x, 0) + ln(1 + e^−|x|))"""
+    m = xp(x)
+    return m.maximum(x, 0) + m.log1p(m.exp(-m.abs(x)))
+
+
+softplus.vjp(x=lambda g, x: g * sigmoid(x))
+
+# erf(x)/x as a Chebyshev series in x² on [0, 1], and erfc(x) e^(x²) / t in t = 2/(2 + x) on [1, 8]; fitted at
+# 50 digits, good to 2e-16.
+_ERF_NEAR = (
+    0.9754769393826541, -0.14226120510371365, 0.010035582187599796, -0.0005768764699767485, 2.741993125219606e-05,
+    -1.1043175507344507e-06, 3.8488755420345036e-08, -1.1808582533875466e-09, 3.2334215826050907e-11,
+    -7.991015947004483e-13, 1.799072511348477e-14, -3.718635162421382e-16, 7.101507363020076e-18,
+)  # fmt: skip
+_ERF_FAR = (
+    0.48158144276043535, 0.14516637817325384, 0.014115812634025924, 0.0005638818527485844, -4.694448989710955e-05,
+    -5.544246402646463e-06, 2.903386387637185e-07, 5.130493210075546e-08, -3.6856142142742718e-09,
+    -4.72869624121188e-10, 6.24768380622552e-11, 2.964532496541136e-12, -1.0209999483998623e-12,
+    2.7644523697130663e-14, 1.3073407244719662e-14, -1.5380759723177846e-15, -6.852835596059333e-17,
+    3.243812122901131e-17, -2.2573931528198894e-18, -3.2143676625340005e-19, 7.908428319349206e-20,
+)  # fmt: skip
+
+
+def _chebyshev(s: Array, coefficients: tuple[float, ...]) -> Array:
+    """Σ cₖ Tₖ(s) by Clenshaw's recurrence."""
+    b1: Any = 0.0
+    b2: Any = 0.0
+    for c in reversed(coefficients[1:]):
+        b1, b2 = 2 * s * b1 - b2 + c, b1
+    return s * b1 - b2 + coefficients[0]
+
+
+@primitive("erf", domain=elementwise())
+def erf(x: Any) -> Any:
+    """Error function.   y = 2/√π ∫₀ˣ e^(−s²) ds      x̄ = ȳ 2/√π e^(−x²)"""
+    m = xp(x)
+    size = m.minimum(m.abs(x), 8)
+    near = x * _chebyshev(2 * m.minimum(size, 1) ** 2 - 1, _ERF_NEAR)
+    t = 2 / (2 + m.maximum(size, 1))
+    middle, half = (2 / 3 + 0.2) / 2, (2 / 3 - 0.2) / 2
+    far = 1 - t * m.exp(-size * size) * _chebyshev((t - middle) / half, _ERF_FAR)
+    return m.where(size < 1, near, m.copysign(far, x))
+
+
+erf.vjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+
+
+@primitive("gelu", domain=elementwise(approximate=["none", "tanh"]))
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """Gaussian error linear unit.   y = x Φ(x)      x̄ = ȳ (Φ(x) + x e^(−x²/2) / √(2π))
+
+    Φ is the normal distribution function. ``approximate="tanh"``: y = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))).
+    Raises ``ValueError`` for another ``approximate``. Hendrycks and Gimpel, 2016."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + xp(x).tanh(_GELU * (x + 0.044715 * x * x * x)))
+    if approximate != "none":
+        raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
+    return 0.5 * x * (1 + erf.op.forward(x * math.sqrt(0.5)))
+
+
+_GELU = math.sqrt(2 / math.pi)
+
+
+def _gelu_rule(g: Any, x: Any, approximate: str) -> Any:
+    if approximate == "none":
+        return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
+    t = tanh(_GELU * (x + 0.044715 * x * x * x))
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (_GELU * (1 + 3 * 0.044715 * x * x)))
+
+
+gelu.vjp(x=_gelu_rule)
+
+# ---- choices -----------------------------------------------------------------------------------------------------
+
+
+def _apart(pick: Pick) -> Call:
+    """Two arrays that are nowhere nearly equal."""
+    (a, b), _ = broadcastable()(pick)
+    return (a, np.where(b < 0, b - 3.1, b + 3.1) if pick.choice([False, True]) else b + 6.2), {}
+
+
+def _larger(g: Any, first: Any, tie: Any) -> Any:
+    """The cotangent where ``first``, half of it at a ``tie``, exact zeros elsewhere."""
+    return where(first, g, where(tie, 0.5 * g, 0))
+
+
+@primitive("max", domain=_apart)
+def maximum(a: Any, b: Any) -> Any:
+    """Larger of two.   y = max(a, b)      ā = ȳ [a > b]      b̄ = ȳ [b > a]      (ȳ / 2 each at a tie)"""
+    return _module(a, b).maximum(a, b)
+
+
+maximum.vjp(a=lambda g, a, b: _larger(g, a > b, a == b), b=lambda g, a, b: _larger(g, b > a, a == b))
+
+
+@primitive("min", domain=_apart)
+def minimum(a: Any, b: Any) -> Any:
+    """Smaller of two.   y = min(a, b)      ā = ȳ [a < b]      b̄ = ȳ [b < a]      (ȳ / 2 each at a tie)"""
+    return _module(a, b).minimum(a, b)
+
+
+minimum.vjp(a=lambda g, a, b: _larger(g, a < b, a == b), b=lambda g, a, b: _larger(g, b < a, a == b))
+
+
+def _module(*values: Any) -> Any:
+    """The array module of the first that is not NumPy's, else NumPy."""
+    return next((xp(v) for v in values if xp(v) is not np), np)
+
+
+def _clip_domain(pick: Pick) -> Call:
+    return (pick.array(pick.shape(), away=(-1.0, 1.5)), *pick.choice([(-1.0, 1.5), (None, 1.5), (-1.0, None)])), {}
+
+
+@primitive("clip", domain=_clip_domain)
+def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    """Limit to [a_min, a_max] (None: no limit).   y = min(max(x, a_min), a_max)      x̄ = ȳ [a_min ≤ x ≤ a_max]"""
+    return xp(x).clip(x, a_min, a_max)
+
+
+def _clip_rule(g: Any, x: Any, a_min: Any, a_max: Any) -> Any:
+    inside = x == x if a_min is None else x >= a_min
+    return where(inside if a_max is None else inside & (x <= a_max), g, 0)
+
+
+clip.vjp(x=_clip_rule)
+
+
+def _where_domain(pick: Pick) -> Call:
+    c, s, t = pick.broadcastable(3)
+    return (pick.integers(c, 0, 1).astype(bool), pick.array(s), pick.array(t)), {}
+
+
+@primitive("where", domain=_where_domain, method=False)
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """Choice.   y = a where the condition holds, else b      ā = ȳ where it holds, else 0      b̄ the other way round
+
+    The zeros are exact: an infinite ȳ is not multiplied by 0."""
+    return _module(condition, a, b).where(condition, a, b)
+
+
+where.vjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
+
+# ---- operators with the tensor on the right, comparisons ---------------------------------------------------------
+
+
+def _reflected(op: Any) -> Any:
+    return lambda self, other: op(other, self)
+
+
+for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power}.items():
+    setattr(Tensor, f"__r{_name}__", _reflected(_op))
+for _name, _op in {"add": add, "subtract": subtract, "multiply": multiply, "divide": divide, "power": power}.items():
+    setattr(Tensor, _name, _op)
+Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
+setattr(Tensor, "__abs__", abs)  # noqa: B010
+Tensor.negative = negative  # type: ignore[attr-defined]
+
+
+def _plain(value: Any) -> Any:
+    return value._data if isinstance(value, Tensor) else value
+
+
+def _comparison(ufunc: np.ufunc) -> Any:
+    """Comparisons have no gradient: they answer with plain boolean arrays."""
+
+    def compare(*args: Any) -> Any:
+        values = [_plain(a) for a in args]
+        return getattr(_module(*values), ufunc.__name__)(*values)
+
+    compare.__name__ = ufunc.__name__
+    NUMPY[ufunc] = compare
+    return compare
+
+
+for _name, _ufunc in {
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
+}.items():  # fmt: skip
+    setattr(Tensor, f"__{_name}__", _comparison(_ufunc))
+for _ufunc in (np.isnan, np.isfinite, np.isinf, np.signbit, np.logical_not, np.logical_and, np.logical_or, np.logical_xor):
+    _comparison(_ufunc)
+
+
+@function(method=False)
+def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether all elements are equal within a tolerance: a plain bool."""
+    a, b = _plain(a), _plain(b)
+    return bool(_module(a, b).allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
+
+
+@function(method=False)
+def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
+    """Whether shapes and all elements are equal: a plain bool."""
+    a, b = _plain(a), _plain(b)
+    return bool(_module(a, b).array_equal(a, b, equal_nan=equal_nan))

@@ -1,0 +1,196 @@
+"""Products of matrices and tensors, and looking rows up."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import is_array, xp
+from tinygrad7.domains import Call, Pick
+from tinygrad7.ops.reduce import sum_to
+from tinygrad7.ops.shape import (
+    _add_at,
+    _clean_index,
+    _module_of,
+    _reshape,
+    _scatter,
+    _transpose,
+    broadcast_to,
+    expand_dims,
+    getitem,
+    ndim_of,
+    shape_of,
+    swapaxes,
+)
+from tinygrad7.messages import ShapeError
+from tinygrad7.tape import function, primitive
+from tinygrad7.tensor import Tensor
+
+
+def _matrices(pick: Pick) -> Call:
+    n, k, m, b = (pick.integer(1, 3) for _ in range(4))
+    left, right = pick.choice(
+        [((n, k), (k, m)), ((k,), (k, m)), ((n, k), (k,)), ((k,), (k,)), ((b, n, k), (k, m)), ((b, n, k), (b, k, m)),
+         ((n, k), (b, k, m)), ((b, n, k), (k,)), ((k,), (b, k, m)), ((1, n, k), (b, k, m))]
+    )  # fmt: skip
+    return (pick.array(left), pick.array(right)), {}
+
+
+@primitive("@", method="__matmul__", domain=_matrices)
+def matmul(a: Any, b: Any) -> Any:
+    """Matrix product (over the last two axes; vectors as in NumPy).   Y = A B      Ā = Ȳ Bᵀ      B̄ = Aᵀ Ȳ"""
+    return a @ b
+
+
+def _matmul_a(g: Any, b: Any, a_shape: tuple[int, ...]) -> Any:
+    if len(a_shape) == 2 and b.ndim == 2:
+        return g @ b.T
+    if b.ndim == 1:
+        return expand_dims(g, -1) * b
+    if len(a_shape) == 1:
+        return (b @ expand_dims(g, -1))[..., 0]
+    return g @ swapaxes(b, -1, -2)
+
+
+def _matmul_b(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
+    if a.ndim == 2 and len(b_shape) == 2:
+        return a.T @ g
+    if len(b_shape) == 1:
+        return (swapaxes(a, -1, -2) @ expand_dims(g, -1))[..., 0] if a.ndim > 1 else a * g
+    if a.ndim == 1:
+        return expand_dims(a, -1) * expand_dims(g, -2)
+    if len(b_shape) == 2:  # one product over all rows, not one for each matrix of the batch
+        return a.reshape((-1, a.shape[-1])).T @ g.reshape((-1, g.shape[-1]))
+    return swapaxes(a, -1, -2) @ g
+
+
+matmul.vjp(a=_matmul_a, b=_matmul_b)
+Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
+Tensor.dot = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
+
+
+@function(method=False)
+def outer(a: Any, b: Any) -> Any:
+    """Outer product of two vectors (others are flattened).   yᵢⱼ = aᵢ bⱼ"""
+    return _reshape(a, (-1, 1)) * _reshape(b, (1, -1))
+
+
+@function(method=False)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Sum of products over ``axes`` of both: a number of axes, or a pair of lists, as ``numpy.tensordot``."""
+    a_ndim, b_ndim = ndim_of(a), ndim_of(b)
+    if isinstance(axes, int | np.integer):
+        left, right = list(range(a_ndim - int(axes), a_ndim)), list(range(int(axes)))
+    else:
+        left, right = ([x] if isinstance(x, int | np.integer) else list(x) for x in axes)
+        left, right = [int(i) % a_ndim for i in left], [int(i) % b_ndim for i in right]
+    if [shape_of(a)[i] for i in left] != [shape_of(b)[i] for i in right]:
+        raise ShapeError(f"tensordot: axes {left} of {shape_of(a)} and {right} of {shape_of(b)} differ in size")
+    free_a = [i for i in range(a_ndim) if i not in left]
+    free_b = [i for i in range(b_ndim) if i not in right]
+    inner = int(np.prod([shape_of(a)[i] for i in left], dtype=int))
+    out = tuple([shape_of(a)[i] for i in free_a] + [shape_of(b)[i] for i in free_b])
+    rows = int(np.prod([shape_of(a)[i] for i in free_a], dtype=int))
+    columns = int(np.prod([shape_of(b)[i] for i in free_b], dtype=int))
+    left_matrix = _reshape(_transpose(a, tuple(free_a + left)), (rows, inner))
+    right_matrix = _reshape(_transpose(b, tuple(right + free_b)), (inner, columns))
+    return _reshape(matmul(left_matrix, right_matrix), out)
+
+
+def _einsum_domain(pick: Pick) -> Call:
+    n, k, m = (pick.integer(1, 3) for _ in range(3))
+    spec, *shapes = pick.choice(
+        [("ij,jk->ik", (n, k), (k, m)), ("ij->ji", (n, k)), ("ij->", (n, k)), ("i,j->ij", (n,), (m,)),
+         ("bij,bjk->bik", (2, n, k), (2, k, m)), ("ij,ij->i", (n, k), (n, k)), ("ij,jk,k->i", (n, k), (k, m), (m,)),
+         ("...ij,jk->...ik", (2, n, k), (k, m)), ("ij,jk", (n, k), (k, m)), ("ii->i", (n, n)), ("ii", (n, n))]
+    )  # fmt: skip
+    return tuple([pick.array(s) for s in shapes]), {"subscripts": spec}
+
+
+@primitive("einsum", domain=_einsum_domain, method=False)
+def _einsum(*operands: Any, subscripts: str) -> Any:
+    """Einstein's summation.   y = Σ of products of the operands      x̄ᵢ = the same with ȳ in the place of xᵢ"""
+    return _module_of(operands).einsum(subscripts, *operands, **({"optimize": True} if len(operands) > 2 else {}))
+
+
+def _einsum_rule(g: Any, index: int, operands: Any, operands_shape: Any, subscripts: str) -> Any:
+    """ȳ stands in the place of operand i; an index that only it has is stretched, a repeated one is its diagonal."""
+    terms, out = _explicit(subscripts, operands_shape)
+    mine, shape = terms[index], operands_shape[index]
+    others = [t for i, t in enumerate(terms) if i != index]
+    values = [x for i, x in enumerate(operands) if i != index]
+    known = set(out).union(*others) if others else set(out)
+    unique = "".join(dict.fromkeys(mine))
+    target = "".join(c for c in unique if c in known)
+    part = _einsum(g, *values, subscripts=",".join([out, *others]) + "->" + target)
+    sizes = {c: n for c, n in zip(mine, shape, strict=True)}
+    spread = _reshape(part, tuple([sizes[c] if c in target else 1 for c in unique]))
+    spread = broadcast_to(spread, tuple([sizes[c] for c in unique]))
+    if len(unique) == len(mine):
+        return spread
+    grids = np.indices([sizes[c] for c in unique], sparse=True)
+    return _scatter(spread, tuple([grids[unique.index(c)] for c in mine]), shape)
+
+
+def _explicit(subscripts: str, shapes: Any) -> tuple[list[str], str]:
+    """The subscripts with an output, and letters for '...'."""
+    left, arrow, out = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    letters = [c for c in string.ascii_letters if c not in subscripts]
+    widths = [len(s) - len(t.replace("...", "")) for t, s in zip(terms, shapes, strict=True)]
+    widest = max([w for t, w in zip(terms, widths, strict=True) if "..." in t], default=0)
+    dots = "".join(letters[:widest])
+    terms = [t.replace("...", dots[widest - w :] if w else "") for t, w in zip(terms, widths, strict=True)]
+    if not arrow:
+        names = "".join(terms)
+        out = ("..." if dots else "") + "".join(sorted(c for c in set(names) if names.count(c) == 1 and c not in dots))
+    return terms, out.replace("...", dots)
+
+
+_einsum.vjp(operands=_einsum_rule)
+
+
+@function(method=False)
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Einstein's summation, ``einsum("ij,jk->ik", a, b)``, as ``numpy.einsum`` (with '...', without the list form)."""
+    if not isinstance(subscripts, str):
+        raise TypeError("einsum: the first argument is the subscripts, as in einsum('ij,jk->ik', a, b)")
+    return _einsum(*operands, subscripts=subscripts)
+
+
+def _embedding_domain(pick: Pick) -> Call:
+    rows = pick.integer(1, 4)
+    return (pick.array((rows, pick.integer(1, 3))), pick.integers(pick.shape(0, 2), 0, rows - 1)), {}
+
+
+@primitive("embedding", domain=_embedding_domain, static=("indices",), method=False)
+def _embedding(weight: Any, indices: Any) -> Any:
+    """Rows looked up.   y = W[i]      W̄[i] += ȳ"""
+    return weight[indices]
+
+
+_embedding.vjp(
+    weight=lambda g, indices, weight_shape: _scatter(g, indices, weight_shape),
+    into={"weight": lambda buffer, g, indices, weight_shape: _add_at(buffer, g, indices)},
+)
+
+
+@function(method=False)
+def embedding(weight: Any, indices: Any) -> Any:
+    """Rows of ``weight`` (V, E) looked up: ``indices`` (...) integers in [0, V) give (..., E).   W̄[i] = Σ ȳ where i was used
+
+    Raises ``IndexError`` for an index outside, ``TypeError`` for indices that are no integers."""
+    indices = _clean_index(indices)
+    indices = indices if is_array(indices) else np.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
+    rows = shape_of(weight)[0]
+    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < rows):
+        raise IndexError(f"embedding: indices from {int(indices.min())} to {int(indices.max())} in a table of {rows} rows")
+    return _embedding(weight, indices)
+
+
+__all__ = ["getitem", "sum_to", "xp"]
+del __all__

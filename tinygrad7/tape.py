@@ -1,0 +1,465 @@
+"""Recording: ``primitive`` turns a function on arrays into an op that puts itself on the tape.
+
+A derivative rule is a function of the cotangent ``g`` and whatever else it names: the output ``y``, an argument, or
+the shape of an argument (``x_shape``). The names are the save list, worked out once, when the rule is given. Rules
+are written in operators and other ops, so the same rule gives arrays for arrays and a recorded graph for tensors.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array, is_array, xp
+from tinygrad7.context import STATE, Scope, State
+from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
+from tinygrad7.node import Node
+from tinygrad7.tensor import NUMPY, Tensor, as_array
+
+REGISTRY: dict[str, Op] = {}
+
+
+class Op:
+    """What the tape knows of an op: its name, label, signature, rules and tests' domain."""
+
+    def __init__(self, forward: Callable[..., Any], label: str, domain: Any, reference: Any, outputs: int | None) -> None:
+        self.forward, self.label, self.domain, self.reference = forward, label, domain, reference
+        self.name = forward.__name__.strip("_")
+        self.doc = inspect.getdoc(forward) or ""
+        self.outputs = outputs  # None: one array; 0: a tuple whose length depends on the input
+        self.signature = inspect.signature(forward)
+        kinds = [(p.name, p.kind) for p in self.signature.parameters.values()]
+        self.variadic = next((name for name, kind in kinds if kind is inspect.Parameter.VAR_POSITIONAL), None)
+        self.names = [name for name, kind in kinds]
+        self.positional = [name for name, kind in kinds if kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        self.keywords = [name for name, kind in kinds if kind is inspect.Parameter.KEYWORD_ONLY]
+        self.defaults = {p.name: p.default for p in self.signature.parameters.values() if p.default is not p.empty}
+        self.rules: dict[str, Callable[..., Any]] = {}
+        self.into: dict[str, Callable[..., None]] = {}
+        self.joint: Callable[..., Any] | None = None
+        self.kernels: dict[str, Callable[..., Any]] = {}
+        self.tensors: list[int] = []  # positions of the arguments that can have a gradient
+        self.plans: dict[Any, Plan] = {}
+        self.call: Callable[..., Any] = forward
+        self.module = forward.__module__
+        self.static: frozenset[str] = frozenset()
+
+    def plan(self, live: Any) -> Plan:
+        """The plan for one choice of arguments that need a gradient (positions, as a tuple of booleans)."""
+        plan = self.plans.get(live)
+        if plan is None:
+            plan = self.plans[live] = Plan(self, live)
+        return plan
+
+    def kernel_for(self, a: Array) -> Callable[..., Any]:
+        return self.kernels.get(xp(a).__name__, self.forward) if self.kernels else self.forward
+
+
+class Plan:
+    """For one op and one choice of live arguments: what is saved, and the rule of each live argument.
+
+    ``sources`` says where each saved value comes from: ("y",), ("arg", position), ("shape", position),
+    ("residuals",), ("index",) or ("needs",). ``rules`` is aligned with the node's parents; each entry is (rule, pick, into), where
+    ``pick`` is None (the rule takes the cotangent alone), an index into the saved values or an ``itemgetter``.
+    """
+
+    __slots__ = ("op", "live", "sources", "keep", "rules", "joint")
+
+    def __init__(self, op: Op, live: tuple[bool, ...], joint: Callable[..., Any] | None = None) -> None:
+        self.op, self.live = op, live
+        self.sources: list[tuple[Any, ...]] = []
+        self.rules: list[tuple[Any, Any, Any]] = []
+        self.joint: Any = None
+        if joint is not None or op.joint is not None:
+            names = list(inspect.signature(joint or op.joint).parameters)[1:]  # type: ignore[arg-type]
+            tensors = [("arg", position) for position, _ in enumerate(live)]
+            self.joint = (joint or op.joint, self._pick([self._source(name, None) for name in names]))
+            self._pick(tensors)  # a reference is replayed on all of them for higher orders
+        else:
+            for index, needed in enumerate(live):
+                if needed:
+                    self.rules.append(self._rule(index))
+        self.keep = self._keeper()
+
+    def _rule(self, index: int) -> tuple[Any, Any, Any]:
+        op = self.op
+        name = op.variadic if op.variadic else op.names[op.tensors[index]]
+        rule = op.rules[name]
+        sources = [self._source(wanted, index) for wanted in list(inspect.signature(rule).parameters)[1:]]
+        return rule, self._pick(sources), op.into.get(name)
+
+    def _source(self, name: str, index: int | None) -> tuple[Any, ...]:
+        op = self.op
+        count = len(self.live)
+        if name in ("y", "residuals"):
+            return (name,)
+        if name in ("index", "needs") and name not in op.names:
+            return (name, index if name == "index" else self.live)
+        if op.variadic and name == op.variadic:
+            return ("args", count)
+        if op.variadic and name == f"{op.variadic}_shape":
+            return ("shapes", count)
+        shape = name.endswith("_shape") and name not in op.names
+        name = name.removesuffix("_shape") if shape else name
+        if name not in op.names:
+            raise TypeError(f"{op.name}: a rule names {name!r}, which is neither g, y nor one of {op.names}")
+        position = op.names.index(name)
+        if op.variadic:  # statics come after the operands
+            position = count + op.keywords.index(name)
+        return ("shape" if shape else "arg", position)
+
+    def _pick(self, sources: list[tuple[Any, ...]]) -> Any:
+        for source in sources:
+            if source not in self.sources:
+                self.sources.append(source)
+        spots = [self.sources.index(source) for source in sources]
+        return None if not spots else spots[0] if len(spots) == 1 else operator.itemgetter(*spots)
+
+    def _keeper(self) -> Callable[[tuple[Any, ...]], tuple[Any, ...]] | None:
+        """From ``(*arguments, y)`` the values to save, as a tuple; None where there are none."""
+        if not self.sources:
+            return None
+        if any(source[0] not in ("y", "arg") for source in self.sources):
+            return lambda values: self.save(values[:-1], values[-1])
+        spots = [-1 if source[0] == "y" else source[1] for source in self.sources]
+        if len(spots) > 1:
+            return operator.itemgetter(*spots)
+        spot = spots[0]
+        return lambda values: (values[spot],)
+
+    def save(self, args: tuple[Any, ...], y: Any, residuals: Any = None) -> tuple[Any, ...]:
+        """The values of ``sources``, for a call with these (unwrapped, complete) arguments."""
+        kept: list[Any] = []
+        for source in self.sources:
+            kind = source[0]
+            if kind == "arg":
+                kept.append(args[source[1]])
+            elif kind == "shape":
+                kept.append(np.shape(args[source[1]]) if not hasattr(args[source[1]], "shape") else args[source[1]].shape)
+            elif kind == "y":
+                kept.append(y)
+            elif kind == "residuals":
+                kept.append(residuals)
+            elif kind == "args":
+                kept.append(args[: source[1]])
+            elif kind == "shapes":
+                kept.append(tuple(a.shape for a in args[: source[1]]))
+            else:
+                kept.append(source[1])
+        return tuple(kept)
+
+
+# ---- primitive ---------------------------------------------------------------------------------------------------
+
+
+def primitive(
+    label: str | None = None,
+    *,
+    method: str | bool = True,
+    domain: Any = None,
+    static: tuple[str, ...] = (),
+    reference: Callable[..., Any] | None = None,
+    outputs: int | None = None,
+    numpy: Any = (),
+) -> Callable[[Callable[..., Any]], Any]:
+    """Register a function on arrays as an op: it is recorded, drawn, listed and tested from this one declaration.
+
+    ``label``: its name in drawings. ``method``: the name under which it is a method of ``Tensor`` (True: its own
+    name; False: none). ``domain``: a function of a ``pick`` (see ``tinygrad7.domains``) that gives example arguments,
+    for the property tests. ``static``: arguments that never have a gradient. ``numpy``: NumPy functions that it stands
+    for, beside the one of its own name.
+
+    Rules follow under it, one for each argument that can have a gradient::
+
+        @tg.primitive("cube", domain=elementwise((-2, 2)))
+        def cube(x):
+            \"\"\"Third power.   y = x³      x̄ = 3 ȳ x²\"\"\"
+            return x * x * x
+        cube.vjp(x=lambda g, x: 3 * g * x * x)
+
+    With ``reference`` (the same computation in small ops) the function is a fused one: it returns ``(outputs,
+    residuals)``, has one joint rule, ``f.joint_vjp(rule)``, which gives a gradient for each tensor argument (None
+    where ``needs`` says that none is wanted), and is differentiated again by replaying the reference. ``outputs`` is
+    the number of its outputs if there are several (0: as many as the forward function returns).
+    """
+
+    def register(forward: Callable[..., Any]) -> Any:
+        op = Op(forward, label or forward.__name__.strip("_"), domain, reference, outputs)
+        op.static = frozenset(static)
+        known = REGISTRY.get(op.name)
+        if known is not None and known.module.startswith("tinygrad7.") and known.module != op.module:
+            raise ValueError(f"primitive: {op.name!r} is already an op of tinygrad7; choose another name")
+        plain = reference is None and outputs is None and not static and op.positional == op.names and not op.defaults
+        recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
+        public = functools.wraps(forward)(recorder(op))
+        op.call = public
+        public.op = op
+        public.vjp = functools.partial(_vjp, public)
+        public.joint_vjp = functools.partial(_joint_vjp, op)
+        public.kernel = functools.partial(_kernel, op)
+        REGISTRY[op.name] = op
+        return _publish(public, forward.__name__, method, numpy)
+
+    return register
+
+
+def function(*, method: str | bool = True, numpy: Any = ()) -> Callable[[Any], Any]:
+    """Publish a function composed of ops as a method of ``Tensor`` and under NumPy's name, as ``primitive`` does."""
+    return lambda f: _publish(f, f.__name__, method, numpy)
+
+
+def _publish(public: Any, name: str, method: str | bool, numpy: Any) -> Any:
+    if not public.__module__.startswith("tinygrad7."):  # a user's op is a function; it does not change classes
+        return public
+    if isinstance(method, str):
+        setattr(Tensor, method, public)
+    elif method and not name.startswith("_"):
+        setattr(Tensor, name, public)
+    namesake = getattr(np, name, None)
+    for stands_for in (namesake, *(numpy if isinstance(numpy, tuple) else (numpy,))):
+        if callable(stands_for):
+            NUMPY[stands_for] = public
+    return public
+
+
+def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **rules: Callable[..., Any]) -> Any:
+    """Give the derivative rule of each argument: ``multiply.vjp(a=lambda g, b: g * b, b=lambda g, a: g * a)``.
+
+    ``into`` may add, for an argument, a function ``(buffer, g, ...)`` that adds the contribution in place.
+    """
+    op: Op = public.op
+    unknown = sorted(set(rules) - set(op.names))
+    if unknown:
+        raise TypeError(f"{op.name}.vjp: {unknown} are not arguments of {op.name}{op.signature}")
+    op.rules.update(rules)
+    op.into.update(into or {})
+    op.tensors = [i for i, name in enumerate(op.names) if name in op.rules]
+    op.plans.clear()
+    for live in ((True,) * len(op.tensors),) if op.tensors and not op.variadic else ():
+        op.plan(live)  # a rule that names something unknown is refused here, not in the first backward
+    return public
+
+
+def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
+    op.joint = rule
+    op.tensors = [i for i, name in enumerate(op.names) if name in op.positional and name not in op.static]
+    op.plans.clear()
+    return rule
+
+
+def _kernel(op: Op, module: str, f: Callable[..., Any]) -> Callable[..., Any]:
+    """Run ``f`` in place of the forward function for arrays of ``module`` ('numpy', 'cupy')."""
+    op.kernels[module] = f
+    return f
+
+
+# ---- the three recorders: one argument, two arguments, anything --------------------------------------------------
+
+
+def _unary(op: Op) -> Any:
+    def call(x):  # type: ignore[no-untyped-def]
+        if not isinstance(x, Tensor):
+            return op.forward(operand(x))
+        a = x._data
+        try:
+            y = op.forward(a)
+        except Exception as error:
+            raise explain(op, (x,), error) from error
+        state, parent = STATE.get(), x._node
+        if parent is None or not state.recording:
+            return watched(op, (a,), Tensor(y), state) if state.watch else Tensor(y)
+        plan = op.plans.get(_ONE) or op.plan(_ONE)
+        saved = plan.keep((a, y)) if plan.keep else ()
+        result = Tensor(y, Node(plan, (parent,), (), saved, (), state.scope, y.shape, y.dtype))
+        return watched(op, (a,), result, state) if state.watch else result
+
+    return call
+
+
+def _binary(op: Op) -> Any:
+    def call(a, b):  # type: ignore[no-untyped-def]
+        state = STATE.get()
+        if isinstance(a, Tensor):
+            u, up = a._data, a._node
+        else:
+            u, up = (a if type(a) in _NUMBERS else operand(a)), None
+        if isinstance(b, Tensor):
+            v, vp = b._data, b._node
+        else:
+            v, vp = (b if type(b) in _NUMBERS else operand(b)), None
+            if not isinstance(a, Tensor):
+                return op.forward(u, v)
+        try:
+            y = op.forward(u, v)
+        except Exception as error:
+            raise explain(op, (a, b), error) from error
+        if not state.recording or (up is None and vp is None):
+            return watched(op, (u, v), Tensor(y), state) if state.watch else Tensor(y)
+        if vp is None:
+            live, parents, constants = _LEFT, (up,), (constant(b),)
+            if constants[0] is not b:
+                v = constants[0]._data
+        elif up is None:
+            live, parents, constants = _RIGHT, (vp,), (constant(a),)
+            if constants[0] is not a:
+                u = constants[0]._data
+        else:
+            live, parents, constants = _BOTH, (up, vp), ()
+        plan = op.plans.get(live) or op.plan(live)
+        saved = plan.keep((u, v, y)) if plan.keep else ()
+        result = Tensor(y, Node(plan, parents, constants, saved, (), state.scope, y.shape, y.dtype))
+        return watched(op, (u, v), result, state) if state.watch else result
+
+    return call
+
+
+def _general(op: Op) -> Any:
+    def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+        given = _complete(op, args, kwargs)
+        count = len(args) if op.variadic else 0
+        tensors = range(count) if op.variadic else op.tensors
+        raw: list[Any] = list(given)
+        recorded = False
+        for i, value in enumerate(given):
+            if isinstance(value, Tensor):
+                raw[i] = value._data
+                if value._node is not None:
+                    if i not in tensors:
+                        raise TypeError(f"{op.name}: no gradient can flow into {(op.names * 2)[i]!r}; pass it as an array, or .detach() it, if none is meant")
+                    recorded = True
+            elif value is not None and i in tensors and type(value) not in _NUMBERS:
+                raw[i] = operand(value)
+        wrap = any(isinstance(value, Tensor) for value in given)
+        result = _run(op, raw, count, given)
+        residuals = None
+        if op.reference is not None:
+            result, residuals = result
+        if not wrap:
+            return result
+        state = STATE.get()
+        if not recorded or not state.recording:
+            done = tuple(Tensor(y) for y in result) if op.outputs is not None else Tensor(result)
+            return watched(op, raw, done, state) if state.watch else done
+        parents: list[Any] = []
+        constants: list[Any] = []
+        for i in tensors:
+            value = given[i]
+            if isinstance(value, Tensor) and value._node is not None:
+                parents.append(value._node)
+            else:
+                constants.append(constant(value))
+                if isinstance(constants[-1], Tensor):
+                    raw[i] = constants[-1]._data
+        live = tuple([isinstance(given[i], Tensor) and given[i]._node is not None for i in tensors])
+        plan = op.plans.get(live) or op.plan(live)
+        params = []
+        for i, value in enumerate(given):
+            if i not in tensors:
+                raw[i] = own(raw[i]) if not isinstance(value, Tensor) else raw[i]
+                params.append(raw[i])
+        node = Node(
+            plan,
+            tuple(parents),
+            tuple(constants),
+            plan.save(tuple(raw), result, residuals),
+            tuple(params),
+            state.scope,
+            *(
+                (tuple([y.shape for y in result]), tuple([y.dtype for y in result]))
+                if op.outputs is not None
+                else (result.shape, result.dtype)
+            ),
+        )
+        done = project(node, result) if op.outputs is not None else Tensor(result, node)
+        return watched(op, raw, done, state) if state.watch else done
+
+    return call
+
+
+def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call in the order of the signature, defaults filled in."""
+    if len(args) == len(op.names) and not op.keywords and not op.variadic:
+        return args
+    try:
+        bound = op.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{op.name}{op.signature}: {error}") from None
+    bound.apply_defaults()
+    return (*bound.args, *bound.kwargs.values())
+
+
+def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
+    forward = op.kernel_for(raw[0]) if op.kernels and raw else op.forward
+    split = count if op.variadic else len(op.positional)
+    try:
+        return forward(*raw[:split], **dict(zip(op.keywords, raw[split:], strict=True)))
+    except Exception as error:
+        raise explain(op, given, error) from error
+
+
+PICK = Op(lambda outputs: outputs, "output", None, None, None)
+PICKED = PICK.plan(())
+
+
+def project(node: Node, outputs: tuple[Array, ...]) -> tuple[Tensor, ...]:
+    """A tensor for each output of an op that has several; each has a node of its own that says which it is."""
+    return tuple(
+        [
+            Tensor(y, Node(PICKED, (node,), (), (), (k,), node.scope, y.shape, y.dtype))
+            for k, y in enumerate(outputs)
+        ]
+    )
+
+
+_ONE, _LEFT, _RIGHT, _BOTH = (True,), (True, False), (False, True), (True, True)
+_NUMBERS = frozenset({int, float, bool})
+
+
+def operand(value: Any) -> Any:
+    """A raw operand as the forward function takes it: numbers and arrays as they are, lists as ``tensor`` reads them."""
+    if type(value) in _NUMBERS or is_array(value):
+        return value
+    return as_array(value, device=STATE.get().device)
+
+
+def own(value: Any) -> Any:
+    """``value``, copied if it is an array (or a tuple that holds arrays): later writes to it change nothing here."""
+    if isinstance(value, tuple):
+        return tuple([own(v) for v in value])
+    return value.copy() if hasattr(value, "flags") and getattr(value, "ndim", 0) else value
+
+
+def constant(value: Any) -> Any:
+    """An operand without gradient as a node remembers it: a constant tensor, a Python number or None."""
+    if isinstance(value, Tensor) or type(value) in _NUMBERS or value is None:
+        return value
+    return Tensor(own(operand(value)))
+
+
+def inputs(node: Node) -> list[Any]:
+    """The tensor arguments of a node in order: a node where a gradient flows, else the constant."""
+    parents, constants = iter(node.parents), iter(node.constants)
+    return [next(parents) if live else next(constants) for live in node.plan.live] or list(node.parents)
+
+
+def watched(op: Op, operands: Any, result: Any, state: State) -> Any:
+    """Under ``detect_anomaly``: note the user's line on the node, and stop if the output is the first to go wrong."""
+    outputs = result if isinstance(result, tuple) else (result,)
+    where = user_line()
+    bad = not finite(*(t._data for t in outputs)) and finite(*operands)
+    scope = Scope(state.scope, where, kind="line", bad=bad)
+    for t in outputs:
+        if isinstance(t._node, Node):
+            t._node.scope = scope
+            if t._node.plan is PICKED:
+                t._node.parents[0].scope = scope
+    if not bad:
+        return result
+    error = AnomalyError(report_forward(op.name, operands, [t._data for t in outputs], state.scope, where))
+    error.output = outputs[0]
+    raise error

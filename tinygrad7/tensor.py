@@ -1,0 +1,361 @@
+"""``Tensor``: an array and, where it needs a gradient, the node that it came from.
+
+Ops attach themselves as methods when they are registered (``tape.primitive``); those methods are listed here for
+editors and type checkers, and a test holds the list against the registry.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from tinygrad7.backend import Array, check_device, device_of, is_array, to_device, to_numpy, writable_array, xp
+from tinygrad7.context import STATE, check_dtype
+from tinygrad7.node import Leaf, Node
+
+# NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
+NUMPY: dict[Any, Callable[..., Any]] = {}
+
+
+class Cut:
+    """Left on a tensor by ``detach``: what it was cut from, in words, so that drawings can show the cut."""
+
+    __slots__ = ("op", "scope", "birth", "name")
+
+    def __init__(self, node: Node | Leaf) -> None:
+        self.op = node.plan.op.label if isinstance(node, Node) else "leaf"
+        self.name = node.name if isinstance(node, Leaf) else None
+        self.scope, self.birth = node.scope, node.birth
+
+
+class Tensor:
+    """An n-dimensional array that can be differentiated. Made by ``tg.tensor`` and by ops, not by calling this."""
+
+    __slots__ = ("_data", "_node", "_info")
+
+    def __init__(self, data: Array, node: Node | Leaf | None = None, info: str | Cut | None = None) -> None:
+        self._data = data  # an array, or for 0-d results of NumPy a NumPy scalar; never written into by an op
+        self._node = node  # None: a constant
+        self._info = info  # the name of a constant, or where it was cut
+
+    # ---- the value -------------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The value as a read-only array on its device (CuPy has no read-only arrays: there, do not write)."""
+        view = writable_array(self._data).view()
+        if isinstance(view, np.ndarray):
+            view.flags.writeable = False
+        return view
+
+    def numpy(self) -> np.ndarray:
+        """The value as a read-only NumPy array, copied from the device if need be."""
+        view = to_numpy(self._data).view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The only element, as a Python number. Raises ``ValueError`` for a tensor of any other size."""
+        if self._data.size != 1:
+            raise ValueError(f"item() needs a tensor of one element; this one has shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The value as nested Python lists."""
+        return self._data.tolist()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        return self._data.size  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> str:
+        """'cpu' or 'cuda:N'."""
+        return device_of(self._data)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient can flow through this tensor."""
+        return self._node is not None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by ``tensor`` (or is a constant), not by a recorded op."""
+        return not isinstance(self._node, Node)
+
+    @property
+    def name(self) -> str | None:
+        if isinstance(self._node, Leaf):
+            return self._node.name
+        return self._info if isinstance(self._info, str) else None
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if isinstance(self._node, Node):
+            raise ValueError("only leaves and constants have names; name a result's place with tg.scope(...)")
+        if self._node is not None:
+            self._node.name = name
+        else:
+            self._info = name
+
+    def detach(self) -> Tensor:
+        """The same value as a constant: gradients stop here, and drawings show the cut."""
+        if self._node is None:
+            return self
+        return Tensor(self._data, None, Cut(self._node))
+
+    def to(self, device: str) -> Tensor:
+        """The tensor on ``device`` ('cpu', 'cuda', 'cuda:1'); recorded, so gradients come back to this device."""
+        device = check_device(device)
+        if device == self.device:
+            return self
+        if isinstance(self._node, Leaf):
+            return Tensor(*_leaf(to_device(writable_array(self._data), device), self._node.name))
+        return self._transfer(device)  # type: ignore[attr-defined, no-any-return]
+
+    # ---- the gradient ----------------------------------------------------------------------------------------
+
+    @property
+    def grad(self) -> Array | None:
+        """What backward collected here: an array of this tensor's shape, dtype and device, or None."""
+        return self._node.grad if isinstance(self._node, Leaf) else None
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if not isinstance(self._node, Leaf):
+            raise ValueError("only a leaf made with requires_grad=True has a .grad")
+        if value is not None:
+            value = value._data if isinstance(value, Tensor) else value
+            found = (getattr(value, "shape", None), getattr(value, "dtype", None))
+            if not is_array(value) or found != (self.shape, self.dtype):
+                raise ValueError(
+                    f"grad must be None or an array of shape {self.shape} and dtype {self.dtype}; "
+                    f"got {type(value).__name__} of shape {found[0]} and dtype {found[1]}"
+                )
+            if device_of(value) != self.device:
+                raise ValueError(f"grad must live on {self.device}, like its tensor; got one on {device_of(value)}")
+        self._node.grad = value
+
+    def assign(self, value: Any) -> Tensor:
+        """Write ``value`` into this leaf or constant; shape must match, dtype is converted. Returns the tensor.
+
+        Graphs recorded before, whose rules saved the old value, refuse to run backward: see ``docs/decisions.md``.
+        """
+        if isinstance(self._node, Node):
+            raise ValueError("assign: a recorded result cannot be changed; only leaves and constants can")
+        new = value._data if isinstance(value, Tensor) else as_array(value, self.dtype, self.device)
+        if new.shape != self.shape:
+            raise ValueError(f"assign: the tensor has shape {self.shape}, the value {new.shape}")
+        if device_of(new) != self.device:
+            new = to_device(new, self.device)
+        if isinstance(self._node, Leaf):
+            self._data[...] = new
+            self._node.written("assign")
+        else:
+            self._data = new.astype(self.dtype)
+        return self
+
+    # ---- Python's protocols ----------------------------------------------------------------------------------
+
+    __hash__ = object.__hash__
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a 0-d tensor cannot be iterated")
+        return iter(self.unstack())
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            "tensors cannot be changed in place, since recorded ops hold their values: build the new one instead, "
+            "tg.where(mask, v, x) or tg.stack([...]), or x.assign(array) for a leaf between training steps"
+        )
+
+    def __bool__(self) -> bool:
+        self._refuse("bool()", "compare it (t > 0 gives a plain array), or use t.item()")
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        self._refuse("float() (math.exp and the like call it)", "use t.item(), or the op of that name: t.exp(), tg.sin(t)")
+        return float(self._data)
+
+    def __int__(self) -> int:
+        self._refuse("int()", "use int(t.item())")
+        return int(self._data)
+
+    def __index__(self) -> int:
+        self._refuse("an index", "use int(t.item())")
+        return self._data.__index__()  # type: ignore[no-any-return]
+
+    def __complex__(self) -> NoReturn:
+        raise TypeError("complex(): tensors are real; use t.item()")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._refuse("np.asarray(t)", "use t.numpy() for the value, or the op of that name on the tensor itself")
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def _refuse(self, what: str, instead: str) -> None:
+        """A tensor that needs a gradient never turns silently into a plain number: the gradient would be lost."""
+        if self._node is not None:
+            raise TypeError(f"{what} of a tensor that needs a gradient would lose the gradient: {instead}")
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+
+    def __repr__(self) -> str:
+        value = np.array2string(to_numpy(self._data), separator=", ", prefix="tensor(", threshold=60, precision=5)
+        parts = [value, f"dtype={self.dtype}"]
+        if self.device != "cpu":
+            parts.append(f"device={self.device!r}")
+        if self.name:
+            parts.append(f"name={self.name!r}")
+        if isinstance(self._node, Node):
+            parts.append(f"op={self._node.plan.op.label!r}")
+        elif self._node is not None:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if isinstance(self._node, Node):
+            raise TypeError("a recorded result cannot be deep-copied: copy t.detach(), or the leaves and compute again")
+        data = copy.deepcopy(self._data, memo)
+        new = type(self)(*_leaf(data, self._node.name)) if self._node is not None else type(self)(data, None, self._info)
+        if isinstance(self._node, Leaf) and isinstance(new._node, Leaf) and self._node.grad is not None:
+            new._node.grad = self._node.grad.copy()
+        return new
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
+
+    def __reduce__(self) -> Any:
+        if isinstance(self._node, Node):
+            raise TypeError("a recorded result cannot be pickled: pickle t.detach() or t.numpy()")
+        return _restore, (type(self), self.numpy(), self.device, self.name, self.requires_grad)
+
+    # ---- NumPy's protocols -----------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        handler = NUMPY.get(ufunc)
+        if method == "__call__" and handler is not None and not kwargs:
+            return handler(*inputs)
+        what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        if kwargs and handler is not None:
+            what += f" with {', '.join(kwargs)}="
+        return _fall_back(what, ufunc.__name__, getattr(ufunc, method), inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        handler = NUMPY.get(function)
+        if handler is not None:
+            return handler(*args, **kwargs)
+        module = function.__module__.replace("numpy", "np", 1)
+        return _fall_back(f"{module}.{function.__name__}", function.__name__, function, args, kwargs)
+
+    if TYPE_CHECKING:  # attached by the ops when they register; a test holds this list against the registry
+        T: Tensor
+
+        def backward(self, seed: Any = None, *, retain_graph: bool = False) -> None: ...
+        def unstack(self, axis: int = 0) -> tuple[Tensor, ...]: ...
+        # METHODS
+
+
+def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """A NumPy function without a counterpart: plain arrays for constants, an error where a gradient would be lost."""
+    found: list[Tensor] = []
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            found.append(value)
+            return value.numpy()
+        if isinstance(value, list | tuple):
+            return type(value)([plain(v) for v in value])
+        return value
+
+    plain_args = [plain(a) for a in args]
+    plain_kwargs = {key: plain(value) for key, value in kwargs.items()}
+    if not any(t.requires_grad for t in found):
+        return function(*plain_args, **plain_kwargs)
+    names = sorted({getattr(f, "__name__", "") for f in NUMPY})
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    nearest = f"the nearest op is tg.{near[0]}; " if near and near[0] != name else ""
+    raise TypeError(
+        f"{what} has no derivative here, and the gradient must not be lost silently: {nearest}"
+        "use t.numpy() or t.detach() if no gradient is meant, or write your own op with @tg.primitive"
+    )
+
+
+def _leaf(data: Array, name: str | None) -> tuple[Array, Leaf]:
+    return data, Leaf(data, name)
+
+
+def _restore(kind: type[Tensor], value: np.ndarray, device: str, name: str | None, requires_grad: bool) -> Tensor:
+    data = to_device(value.copy(), device)
+    return kind(*_leaf(data, name)) if requires_grad else kind(data, None, name)
+
+
+def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:
+    """``value`` as an array: arrays keep their dtype, Python floats take the default one. May share memory."""
+    if isinstance(value, Tensor):
+        raise TypeError("expected an array, got a tensor")
+    if not is_array(value):
+        value = _from_python(value)
+    if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
+        check_dtype(value.dtype)
+    if dtype is not None and value.dtype != dtype:
+        value = value.astype(dtype)
+    return to_device(value, device)
+
+
+def _from_python(value: Any) -> np.ndarray:
+    """Numbers and nested lists of them; a list may hold constant tensors."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"the nested lists are ragged (their lengths differ): {error}") from None
+    if array.dtype.kind == "f" and not hasattr(value, "__array__"):
+        return array.astype(STATE.get().dtype)
+    return array
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None
+) -> Tensor:
+    """A new tensor holding a copy of ``data``: an array, a number, a tensor or nested lists.
+
+    Arrays keep their dtype; Python floats become the default dtype (float32). With ``requires_grad`` it is a leaf:
+    backward collects into its ``.grad``. Raises ``TypeError`` for complex or object data and for an integer or
+    boolean tensor that asks for a gradient, ``ValueError`` for ragged lists, ``DeviceError`` for a missing device.
+    """
+    if isinstance(data, Tensor):
+        data = data._data
+    elif isinstance(data, list | tuple) and any(isinstance(d, Tensor) and d.requires_grad for d in data):
+        raise TypeError("a list of tensors that need gradients: use tg.stack([...]), which is recorded")
+    place = check_device(device) if device is not None else (device_of(data) if is_array(data) and xp(data) is not np else STATE.get().device)
+    wanted = check_dtype(dtype) if dtype is not None else None
+    array = as_array(data, wanted, place)
+    if array is data or getattr(array, "base", None) is not None or isinstance(array, np.generic):
+        array = xp(array).array(array)
+    if not requires_grad:
+        return Tensor(array, None, name)
+    if array.dtype.kind != "f":
+        raise TypeError(f"a tensor of dtype {array.dtype} cannot have a gradient: use dtype='float32', or floats")
+    return Tensor(*_leaf(array, name))
