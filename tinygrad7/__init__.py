@@ -1,10 +1,110 @@
-"""tinygrad7: automatic differentiation that can be read, seen and proved."""
+"""tinygrad7: automatic differentiation that can be read in an afternoon, drawn, and proved.
 
+    import tinygrad7 as tg
+
+    w = tg.tensor([0.5, -0.2], requires_grad=True, name="w")
+    loss = tg.sum(tg.tanh(w) ** 2)
+    loss.backward()
+    print(tg.Tape(loss), w.grad)
+
+The names below stand in reading order: tensors, ops, transforms, contexts, then what is built on them.
+"""
+
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
+from tinygrad7 import diagnose
+from tinygrad7.checkpoint import checkpoint, truncate
 from tinygrad7.context import default_dtype, detect_anomaly, device, enable_grad, no_grad, scope, step
-from tinygrad7.ops.elementwise import *  # noqa
-from tinygrad7.ops.shape import *  # noqa
-from tinygrad7.ops.reduce import *  # noqa
-from tinygrad7.ops.linalg import *  # noqa
+from tinygrad7.grad import gradients
+from tinygrad7.messages import AnomalyError, ShapeError
+from tinygrad7.ops.create import arange, eye, full, normal, ones, ones_like, uniform, zeros, zeros_like
+from tinygrad7.ops.elementwise import (
+    abs,
+    add,
+    allclose,
+    arctan,
+    array_equal,
+    clip,
+    cos,
+    cosh,
+    divide,
+    elu,
+    erf,
+    exp,
+    expm1,
+    gelu,
+    leaky_relu,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    relu,
+    sigmoid,
+    sign,
+    silu,
+    sin,
+    sinh,
+    softplus,
+    sqrt,
+    square,
+    subtract,
+    tan,
+    tanh,
+    where,
+)
+from tinygrad7.ops.linalg import einsum, embedding, matmul, outer, tensordot
+from tinygrad7.ops.reduce import (
+    argmax,
+    argmin,
+    cumsum,
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    softmax,
+    std,
+    sum,
+    var,
+)
+from tinygrad7.ops.shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flatten,
+    flip,
+    getitem,
+    moveaxis,
+    pad,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    take,
+    take_along_axis,
+    tile,
+    transpose,
+    unstack,
+)
+from tinygrad7.random import seed
 from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor, tensor
-from tinygrad7.grad import gradients
+from tinygrad7.transforms import ggnvp, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from tinygrad7.wengert import Tape
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "testing":  # only who asks for it needs Hypothesis
+        return _import_module("tinygrad7.testing")
+    raise AttributeError(f"module 'tinygrad7' has no attribute {name!r}")

@@ -25,12 +25,15 @@ from tinygrad7.tensor import Tensor, as_array
 _BY_BIRTH = operator.attrgetter("birth")
 
 
-def reachable(roots: Iterable[Node | Leaf], oldest: int = 0) -> list[Node | Leaf]:
-    """The tape of ``roots``: every node they were computed from, back to birth ``oldest``; newest first."""
+def reachable(roots: Iterable[Node | Leaf], oldest: int = 0, ends: Any = ()) -> list[Node | Leaf]:
+    """The tape of ``roots``: every node they were computed from, newest first.
+
+    It goes back to birth ``oldest``, and not beyond a node in ``ends``."""
     stack = list(roots)
     seen = set(stack)
     while stack:
-        for parent in stack.pop().parents:
+        node = stack.pop()
+        for parent in () if node in ends else node.parents:
             if parent not in seen and parent.birth >= oldest:
                 seen.add(parent)
                 stack.append(parent)
@@ -144,7 +147,7 @@ def _pick(bars: dict[Any, Any], node: Node, bar: Any) -> None:
     bars[parent][k] = bar if bars[parent][k] is None else bars[parent][k] + bar
 
 
-def _fill(node: Node, bar: Any) -> Any:
+def fill(node: Node, bar: Any) -> Any:
     """The cotangents of all outputs of ``node``: zeros for those that nothing used."""
     if not isinstance(bar, list):
         return bar
@@ -159,7 +162,7 @@ def _fill(node: Node, bar: Any) -> Any:
 def _joint(node: Node, bar: Any, needed: set[Any] | None) -> Iterable[tuple[Any, Any]]:
     """Parents of a node with a joint rule, with what the rule gives each."""
     rule, pick = node.plan.joint
-    bar, saved = _fill(node, bar), node.saved
+    bar, saved = fill(node, bar), node.saved
     if pick is None:
         result = rule(bar)
     elif type(pick) is int:
@@ -260,7 +263,9 @@ def _joint_recorded(node: Node, bar: Any) -> Iterable[tuple[Any, Tensor]]:
     """A fused op has no recorded rule: its reference is replayed, recorded, and differentiated instead."""
     plan = node.plan
     op = plan.op
-    bars = _fill(node, bar)
+    bars = fill(node, bar)
+    if plan.recorded is not None:
+        return zip(node.parents, plan.recorded(bars), strict=True)
     values = [value for source, value in zip(plan.sources, node.saved, strict=True) if source[0] == "arg"]
     places = [source[1] for source in plan.sources if source[0] == "arg"]
     operands = [_tensor_of(node, i, values[places.index(p)]) for i, p in enumerate(op.tensors)]
@@ -347,20 +352,8 @@ def gradients(
         if x._node is None and unreached != "zero":
             raise ValueError(f"gradients: xs[{i}] {x.shape} is a constant: it needs requires_grad=True, or an op before it")
     wanted = {x._node for x in xs if x._node is not None}
-    bars: dict[Any, Any] = {}
     with Setting(recording=create_graph):
-        for y, seed in zip(ys, seeds, strict=True):
-            if not isinstance(y, Tensor):
-                raise TypeError(f"gradients: an output is a {type(y).__name__}; a recorded tensor is needed")
-            if y._node is None:
-                continue
-            bar: Any = _seed(y, seed, "gradients")
-            if create_graph:
-                bar = seed if isinstance(seed, Tensor) else Tensor(bar)
-            bars[y._node] = bars[y._node] + bar if y._node in bars else bar
-        oldest = min((node.birth for node in wanted), default=0)
-        tape = reachable(bars, oldest) if wanted else []
-        found = walk_recorded(tape, bars, wanted) if create_graph else walk(tape, bars, wanted=wanted)
+        found = pull_back(ys, seeds, wanted, recorded=create_graph)
     results = []
     for i, x in enumerate(xs):
         value = found.get(x._node)
@@ -371,3 +364,37 @@ def gradients(
             value = xp(x._data).zeros(x.shape, x.dtype)
         results.append(value if isinstance(value, Tensor) else Tensor(value))
     return results
+
+
+def pull_back(ys: Any, seeds: Any, wanted: set[Any], *, recorded: bool, ends: Any = ()) -> dict[Any, Any]:
+    """The cotangents of the nodes ``wanted``, as arrays or as recorded tensors; ``ends`` as in ``reachable``."""
+    bars: dict[Any, Any] = {}
+    for y, seed in zip(ys, seeds, strict=True):
+        if not isinstance(y, Tensor):
+            raise TypeError(f"gradients: an output is a {type(y).__name__}; a recorded tensor is needed")
+        if y._node is None:
+            continue
+        bar: Any = _seed(y, seed, "gradients")
+        if recorded:
+            bar = seed if isinstance(seed, Tensor) else Tensor(bar)
+        bars[y._node] = bars[y._node] + bar if y._node in bars else bar
+    if not wanted:
+        return {}
+    tape = reachable(bars, min(node.birth for node in wanted), ends)
+    return walk_recorded(tape, bars, wanted) if recorded else walk(tape, bars, wanted=wanted)
+
+
+def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
+    """Each parent of ``node`` with what the cotangent ``bar`` of node contributes to it, in its shape and dtype."""
+    if node.plan is PICKED:
+        raise TypeError("an output of an op has no rule of its own")
+    if node.plan.joint is not None:
+        pairs: Iterable[tuple[Any, Any]] = _joint(node, bar, None)
+    else:
+        saved = node.saved
+        pairs = [
+            (parent, f(bar) if pick is None else f(bar, saved[pick]) if type(pick) is int else f(bar, *pick(saved)))
+            for parent, (f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
+        ]
+    for parent, c in pairs:
+        yield parent, (c if c.shape == parent.shape else sum_to(c, parent.shape)).astype(parent.dtype, copy=False)

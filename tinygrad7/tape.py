@@ -48,6 +48,7 @@ class Op:
         self.call: Callable[..., Any] = forward
         self.module = forward.__module__
         self.static: frozenset[str] = frozenset()
+        self.unrolls = False
 
     def plan(self, live: Any) -> Plan:
         """The plan for one choice of arguments that need a gradient (positions, as a tuple of booleans)."""
@@ -68,17 +69,18 @@ class Plan:
     ``pick`` is None (the rule takes the cotangent alone), an index into the saved values or an ``itemgetter``.
     """
 
-    __slots__ = ("op", "live", "sources", "keep", "rules", "joint")
+    __slots__ = ("op", "live", "sources", "keep", "rules", "joint", "recorded")
 
-    def __init__(self, op: Op, live: tuple[bool, ...], joint: Callable[..., Any] | None = None) -> None:
+    def __init__(self, op: Op, live: tuple[bool, ...]) -> None:
         self.op, self.live = op, live
         self.sources: list[tuple[Any, ...]] = []
         self.rules: list[tuple[Any, Any, Any]] = []
         self.joint: Any = None
-        if joint is not None or op.joint is not None:
-            names = list(inspect.signature(joint or op.joint).parameters)[1:]  # type: ignore[arg-type]
-            tensors = [("arg", position) for position, _ in enumerate(live)]
-            self.joint = (joint or op.joint, self._pick([self._source(name, None) for name in names]))
+        self.recorded: Any = None  # for ``checkpoint``: its joint rule, recorded
+        if op.joint is not None:
+            names = list(inspect.signature(op.joint).parameters)[1:]
+            tensors = [("arg", position) for position in op.tensors]
+            self.joint = (op.joint, self._pick([self._source(name, None) for name in names]))
             self._pick(tensors)  # a reference is replayed on all of them for higher orders
         else:
             for index, needed in enumerate(live):
@@ -165,6 +167,7 @@ def primitive(
     static: tuple[str, ...] = (),
     reference: Callable[..., Any] | None = None,
     outputs: int | None = None,
+    unrolls: bool = False,
     numpy: Any = (),
 ) -> Callable[[Callable[..., Any]], Any]:
     """Register a function on arrays as an op: it is recorded, drawn, listed and tested from this one declaration.
@@ -185,12 +188,13 @@ def primitive(
     With ``reference`` (the same computation in small ops) the function is a fused one: it returns ``(outputs,
     residuals)``, has one joint rule, ``f.joint_vjp(rule)``, which gives a gradient for each tensor argument (None
     where ``needs`` says that none is wanted), and is differentiated again by replaying the reference. ``outputs`` is
-    the number of its outputs if there are several (0: as many as the forward function returns).
+    the number of its outputs if there are several (0: as many as the forward function returns); ``unrolls`` says that
+    the reference runs over time steps.
     """
 
     def register(forward: Callable[..., Any]) -> Any:
         op = Op(forward, label or forward.__name__.strip("_"), domain, reference, outputs)
-        op.static = frozenset(static)
+        op.static, op.unrolls = frozenset(static), unrolls
         known = REGISTRY.get(op.name)
         if known is not None and known.module.startswith("tinygrad7.") and known.module != op.module:
             raise ValueError(f"primitive: {op.name!r} is already an op of tinygrad7; choose another name")

@@ -1,0 +1,152 @@
+"""Trading time for memory, and cutting graphs: ``checkpoint`` and ``truncate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array
+from tinygrad7.context import STATE, Setting
+from tinygrad7.grad import alias, pull_back, reachable
+from tinygrad7.node import BIRTH, Leaf, Node
+from tinygrad7.tape import Op, Plan, project
+from tinygrad7.tensor import Tensor
+from tinygrad7.tree import leaves, rebuild, tree_map
+
+
+def truncate(state: Any) -> Any:
+    """The state (a tensor, or nested ones) cut from its past, for truncated backpropagation through time.
+
+    The values stay, no gradient goes back through them, the old graph can be freed, and drawings show the cut."""
+    return tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, state)
+
+
+def _checkpoint(*inputs: Any) -> Any:
+    """A function whose inside is forgotten and computed again in backward.   y = f(x)      x̄ = Jᵀ ȳ"""
+
+
+CHECKPOINT = Op(_checkpoint, "checkpoint", None, None, 0)
+
+
+def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
+    """``f(*xs)``, storing only inputs and outputs: backward computes f again to get what its rules need.
+
+    Gradients reach the arguments and every tensor that f closes over (a module's parameters), and are bit for bit
+    those without it: generators that f draws from (dropout) are put back for the second run. Over √T segments of a
+    long recurrent graph, memory grows as √T (Chen et al., 2016). ``f`` returns a tensor or nested tensors."""
+    state = STATE.get()
+    if not state.recording:
+        return f(*xs)
+    noted: dict[int, tuple[np.random.Generator, Any]] = {}
+    start = next(BIRTH)
+    inner = tree_map(_inside, list(xs))
+    with Setting(generators=noted):
+        result = f(*inner)
+    if state.generators is not None:
+        for key, found in noted.items():
+            state.generators.setdefault(key, found)
+    outputs = [t for t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
+    if not outputs:
+        return result
+    outer, inside = [], set()
+    for x, variable in zip(leaves(list(xs)), leaves(inner), strict=True):
+        if isinstance(variable, Tensor) and variable.requires_grad:
+            outer.append(x)
+            inside.add(variable._node)
+    closed = _closed_over([t._node for t in outputs], start, inside)
+    parents = (*[x._node for x in outer], *closed)
+    values = [t._data for t in outputs]
+    tensors = [Tensor(x._data, x._node) for x in outer]
+
+    def rule(bars: Any, *_: Any) -> list[Array]:
+        found = _again(f, xs, tensors, closed, bars, noted, recorded=False)
+        return [t._data for t in found]
+
+    def rule_recorded(bars: Any) -> list[Tensor]:
+        return _again(f, xs, tensors, closed, bars, noted, recorded=True)
+
+    def run(operands: list[Tensor]) -> tuple[Tensor, ...]:
+        """The segment's outputs again, from other tensors in the places of its arguments (for Tape)."""
+        live = iter(operands)
+        given = [next(live) if isinstance(x, Tensor) and x.requires_grad else x for x in leaves(list(xs))]
+        with _put_back(noted):
+            again = f(*rebuild(list(xs), iter(given)))
+        return tuple([t for t, kept in zip(leaves(again), live_outputs, strict=True) if kept])
+
+    plan = _SegmentPlan((True,) * len(parents), rule, rule_recorded, run)
+    live_outputs = [isinstance(t, Tensor) and t.requires_grad for t in leaves(result)]
+    shapes, dtypes = tuple([y.shape for y in values]), tuple([y.dtype for y in values])
+    node = Node(plan, parents, (), (), (), state.scope, shapes, dtypes)
+    made = iter(project(node, tuple(values)))
+    return rebuild(result, iter([next(made) if isinstance(t, Tensor) and t.requires_grad else t for t in leaves(result)]))
+
+
+class _SegmentPlan(Plan):
+    """The plan of one checkpointed segment: its joint rule runs f again."""
+
+    __slots__ = ("run",)
+
+    def __init__(
+        self, live: tuple[bool, ...], rule: Callable[..., Any], recorded: Callable[..., Any], run: Callable[..., Any]
+    ) -> None:
+        self.op, self.live, self.sources, self.rules, self.keep = CHECKPOINT, live, [], [], None
+        self.joint, self.recorded, self.run = (rule, None), recorded, run
+
+
+def _inside(x: Any) -> Any:
+    """An argument as f sees it: a variable of its own, cut from what came before."""
+    return alias(x) if isinstance(x, Tensor) and x.requires_grad else x
+
+
+def _closed_over(roots: list[Any], start: int, inside: set[Any]) -> list[Any]:
+    """The nodes from before the segment that its inside uses, other than through its arguments; oldest first."""
+    found: dict[Any, None] = {}
+    for node in reachable(roots, start):
+        if node in inside:
+            continue
+        for parent in node.parents:
+            if parent.birth < start and parent not in inside:
+                found[parent] = None
+    found.update({root: None for root in roots if root.birth < start})
+    return sorted(found, key=lambda node: node.birth)
+
+
+@contextmanager
+def _put_back(noted: dict[int, tuple[np.random.Generator, Any]]) -> Iterator[None]:
+    """Generators in the states that the first run found, and afterwards as they were."""
+    now = [(rng, rng.bit_generator.state) for rng, _ in noted.values()]
+    for rng, then in noted.values():
+        rng.bit_generator.state = then
+    try:
+        yield
+    finally:
+        for rng, state in now:
+            rng.bit_generator.state = state
+
+
+def _again(
+    f: Callable[..., Any], xs: Any, tensors: list[Tensor], closed: list[Any], bars: Any, noted: Any, *, recorded: bool
+) -> list[Tensor]:
+    """Run f once more, recorded, and pull the cotangents of its outputs back to its inputs."""
+    live = iter(tensors)
+    given = [next(live) if isinstance(x, Tensor) and x.requires_grad else x for x in leaves(list(xs))]
+    with Setting(recording=True), _put_back(noted):
+        inner = [_inside(x) for x in given]
+        result = f(*rebuild(list(xs), iter(inner)))
+    outputs = [t for t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
+    targets = [x._node for x in inner if isinstance(x, Tensor) and x.requires_grad] + closed
+    seeds = [b if isinstance(b, Tensor) else Tensor(b) for b in bars]
+    with Setting(recording=recorded):
+        found = pull_back(outputs, seeds, set(targets), recorded=recorded, ends=set(targets))
+    return [_zeros_like(node) if found.get(node) is None else _tensor(found[node]) for node in targets]
+
+
+def _tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+def _zeros_like(node: Node | Leaf) -> Tensor:
+    return Tensor(np.zeros(node.shape, node.dtype))

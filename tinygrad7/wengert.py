@@ -1,0 +1,206 @@
+"""``Tape``: the recorded computation as the list that Wengert wrote in 1964, one line an op, to read and to play with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, overload
+
+from tinygrad7.backend import Array, to_numpy
+from tinygrad7.context import Setting, path
+from tinygrad7.grad import call_reference, fill, reachable, saved_arrays, walk
+from tinygrad7.messages import describe, report_stale
+from tinygrad7.node import WRITTEN, Leaf, Node
+from tinygrad7.tape import PICKED, inputs
+from tinygrad7.tensor import Tensor, as_array
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a tape. ``inputs`` are the indices of the entries it was computed from; ``op`` is "leaf" for leaves."""
+
+    index: int
+    op: str
+    inputs: tuple[int, ...]
+    shape: Any
+    dtype: Any
+    scope: tuple[str, ...]
+    step: int | None
+    saved_bytes: int
+    name: str | None
+    text: str
+
+    def __str__(self) -> str:
+        dtypes = self.dtype if isinstance(self.dtype, tuple) else (self.dtype,)
+        shapes = self.shape if isinstance(self.dtype, tuple) else (self.shape,)
+        kinds = ", ".join(f"{s} {d}" for s, d in zip(shapes, dtypes, strict=True))
+        return f"%{self.index} = {self.text}   {kinds}" + (f"   {'/'.join(self.scope)}" if self.scope else "")
+
+
+class Tape:
+    """The Wengert list of ``y`` (a recorded tensor or several): every op that led to it, oldest first.
+
+    A sequence of ``Entry``: it has a length, can be indexed, sliced, iterated and printed. ``backward`` is the playing
+    of it from the end to the beginning; ``cotangents`` shows the bar of every entry on the way."""
+
+    def __init__(self, y: Any) -> None:
+        self.outputs: list[Tensor] = [y] if isinstance(y, Tensor) else list(y)
+        for t in self.outputs:
+            if not isinstance(t, Tensor) or t._node is None:
+                what = f"a constant of shape {t.shape}" if isinstance(t, Tensor) else f"a {type(t).__name__}"
+                raise ValueError(f"Tape: a recorded tensor is needed, this is {what}; give an input requires_grad=True")
+        roots = list(dict.fromkeys(t._node for t in self.outputs))
+        self.nodes: list[Node | Leaf] = reachable(roots)[::-1]  # type: ignore[arg-type]
+        self.place: dict[Any, int] = {node: i for i, node in enumerate(self.nodes)}
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self._entry(i) for i in range(*index.indices(len(self.nodes)))]
+        if not -len(self.nodes) <= index < len(self.nodes):
+            raise IndexError(f"entry {index} of a tape of {len(self.nodes)}")
+        return self._entry(index % len(self.nodes))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self._entry(i) for i in range(len(self.nodes)))
+
+    def _entry(self, i: int) -> Entry:
+        node = self.nodes[i]
+        places = tuple([self.place[parent] for parent in node.parents])
+        names = path(node.scope)
+        step = node.scope.step if node.scope is not None else None
+        if isinstance(node, Leaf):
+            return Entry(i, "leaf", (), node.shape, node.dtype, names, step, 0, node.name, node.name or "leaf")
+        if node.plan is PICKED:
+            text = f"%{places[0]}[{node.params[0]}]"
+        else:
+            words = [f"%{self.place[x]}" if isinstance(x, Node | Leaf) else _constant(x) for x in inputs(node)]
+            text = f"{node.plan.op.name}({', '.join(words + _statics(node))})"
+        saved = sum(a.nbytes for a in {id(a): a for a in saved_arrays(node.saved)}.values())
+        return Entry(i, node.plan.op.name, places, node.shape, node.dtype, names, step, saved, None, text)
+
+    def __str__(self) -> str:
+        return "\n".join(str(entry) for entry in self)
+
+    def __repr__(self) -> str:
+        return f"<Tape of {len(self)} entries, {self.nbytes:,} bytes saved>"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the rules of this tape keep alive, each array counted once."""
+        arrays = {_memory(a): a.nbytes for node in self.nodes if isinstance(node, Node) for a in saved_arrays(node.saved)}
+        return sum(arrays.values())
+
+    def values(self) -> list[Any]:
+        """The forward value of every entry (a tuple for an op of several outputs), computed again from the leaves.
+
+        Raises ``RuntimeError`` if a leaf has been written into since the tape was recorded."""
+        found = self._again(expand=lambda node: False, recording=False)
+        return [tuple(t._data for t in v) if isinstance(v, tuple) else v._data for v in found]
+
+    def cotangents(self, seed: Any = None) -> list[Any]:
+        """The bar of every entry, the derivative of the output (times ``seed``) with respect to it; None where none arrives.
+
+        The tape stays as it was; one that backward has already played is recorded again first."""
+        if any(isinstance(node, Node) and node.saved is None for node in self.nodes):
+            again = self._again(expand=lambda node: False, recording=True)
+            nodes = [v[0]._node.parents[0] if isinstance(v, tuple) else v._node for v in again]
+            played = Tape([again[self.place[t._node]] for t in self.outputs])
+            bars = dict(zip(played.nodes, played.cotangents(seed), strict=True))
+            return [bars.get(node) for node in nodes]
+        bars, found = self._seeds(seed), {}
+        with Setting(recording=False):
+            walk(self.nodes[::-1], bars, visit=lambda node, bar: found.__setitem__(node, _kept(node, bar)))
+        return [found.get(node) for node in self.nodes]
+
+    def _seeds(self, seed: Any) -> dict[Any, Any]:
+        seeds = [seed] if len(self.outputs) == 1 else list(seed) if seed is not None else [None] * len(self.outputs)
+        bars: dict[Any, Any] = {}
+        for y, s in zip(self.outputs, seeds, strict=True):
+            if s is None and y.size != 1:
+                raise ValueError(f"cotangents: the output has shape {y.shape}; give a seed of that shape")
+            bar = as_array(s._data if isinstance(s, Tensor) else 1.0 if s is None else s, y.dtype, y.device)
+            bar = bar.reshape(y.shape)
+            bars[y._node] = bars[y._node] + bar if y._node in bars else bar
+        return bars
+
+    def expand(self, chosen: Callable[[Node], bool] | None = None) -> Tape:
+        """This tape with every fused op replaced by its reference, recorded again (or those for which ``chosen``)."""
+        pick = chosen or (lambda node: True)
+        again = self._again(expand=pick, recording=True)
+        return Tape([again[self.place[t._node]] for t in self.outputs])
+
+    def _again(self, *, expand: Callable[[Node], bool], recording: bool) -> list[Any]:
+        """Every entry computed once more, from the leaves: a tensor each, or a tuple for an op of several outputs."""
+        newest = self.nodes[-1].birth
+        for leaf in list(WRITTEN):
+            if leaf.stamp > newest and leaf in self.place:
+                raise RuntimeError(report_stale(self.nodes[-1], leaf))  # type: ignore[arg-type]
+        done: list[Any] = []
+        for node in self.nodes:
+            if isinstance(node, Leaf):
+                done.append(Tensor(node.data, node))
+                continue
+            if node.plan is PICKED:
+                done.append(done[self.place[node.parents[0]]][node.params[0]])
+                continue
+            operands = [done[self.place[x]] if isinstance(x, Node | Leaf) else x for x in inputs(node)]
+            with Setting(recording=recording, scope=node.scope, watch=False):
+                done.append(_compute(node, operands, expand(node)))
+        return done
+
+
+def _compute(node: Node, operands: list[Any], expand: bool) -> Any:
+    op = node.plan.op
+    run = getattr(node.plan, "run", None)  # a checkpointed segment
+    if run is not None:
+        return run(operands)
+    if expand and op.reference is not None:
+        return call_reference(node, operands)
+    statics = iter(node.params)
+    if op.variadic:
+        return op.call(*operands, **dict(zip(op.keywords, statics, strict=True)))
+    given = dict(zip([op.names[i] for i in op.tensors], operands, strict=True))
+    full = {name: given[name] if name in given else next(statics) for name in op.names}
+    return op.call(*[full[name] for name in op.positional], **{name: full[name] for name in op.keywords})
+
+
+def _kept(node: Any, bar: Any) -> Any:
+    """A cotangent as the caller may keep it: later contributions go into buffers, so it is copied."""
+    bar = fill(node, bar) if isinstance(node, Node) else bar
+    return tuple(b.copy() for b in bar) if isinstance(bar, tuple) else bar.copy()
+
+
+def _memory(a: Array) -> Any:
+    """What tells two arrays of one memory from two memories."""
+    while getattr(a, "base", None) is not None and hasattr(a.base, "nbytes"):
+        a = a.base
+    return id(a)
+
+
+def _constant(x: Any) -> str:
+    if isinstance(x, Tensor):
+        return x.name or (f"{to_numpy(x._data).item():.6g}" if x.size == 1 else f"const{x.shape}")
+    return repr(x)
+
+
+def _statics(node: Node) -> list[str]:
+    """The arguments that are no tensors, where they differ from their defaults: ``axis=0``."""
+    op = node.plan.op
+    names = op.keywords if op.variadic else [n for i, n in enumerate(op.names) if i not in op.tensors]
+    pairs = zip(names, node.params, strict=False)
+    return [f"{n}={_short(v)}" for n, v in pairs if not (n in op.defaults and _same(v, op.defaults[n]))]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and bool(a == b) if not hasattr(a, "shape") else False
+
+
+def _short(value: Any) -> str:
+    return describe(value) if hasattr(value, "shape") and value.size > 4 else str(value)
