@@ -22,6 +22,7 @@ from tinygrad7.ops.shape import astype
 from tinygrad7.tape import PICKED, inputs
 from tinygrad7.tensor import Tensor, as_array
 
+_sum_to = sum_to.op.forward
 _BY_BIRTH = operator.attrgetter("birth")
 
 
@@ -66,13 +67,13 @@ def walk(
             continue
         if visit is not None:
             visit(node, bar)
-        if wanted is not None and node in wanted:
+        if needed is not None and node in wanted:  # type: ignore[operator]
             kept[node] = bar.copy() if node in owned else bar
         if type(node) is Leaf:
-            if wanted is None:
+            if needed is None:
                 kept[node] = bar if node in owned else bar.copy()
             continue
-        plan, saved = node.plan, node.saved
+        plan, saved, parents = node.plan, node.saved, node.parents
         if plan is PICKED:
             _pick(bars, node, bar)
             continue
@@ -80,42 +81,47 @@ def walk(
             raise RuntimeError(played_twice(node, tape))
         if node.birth < written:
             check_stale(node)
-        if plan.joint is not None:
-            contributions = _joint(node, bar, needed)
-        else:
-            contributions = zip(node.parents, plan.rules, strict=True)  # type: ignore[assignment]
-        for parent, rule in contributions:
+        rules = plan.rules if plan.joint is None else _joint_rules(node, bar)
+        for i, f, pick, into in rules:
+            parent = parents[i]
             if needed is not None and parent not in needed:
                 continue
-            if plan.joint is None:
-                f, pick, into = rule
-                if into is not None:
-                    old = bars.get(parent)
-                    if parent not in owned:
-                        buffer = xp(bar).zeros(parent.shape, parent.dtype) if old is None else writable_array(old.copy())
-                        bars[parent] = old = buffer
-                        owned.add(parent)
-                    _add_into(into, old, bar, pick, saved)
-                    continue
-                rule = f(bar) if pick is None else f(bar, saved[pick]) if type(pick) is int else f(bar, *pick(saved))
-            if rule.shape != parent.shape:
-                rule = sum_to(rule, parent.shape)
-            if rule.dtype is not parent.dtype and rule.dtype != parent.dtype:
-                rule = rule.astype(parent.dtype)
-            if watch and not finite(rule) and finite(bar, saved):
-                report_backward(node, bar, rule)
             old = bars.get(parent)
+            if into is not None:
+                if parent not in owned:
+                    old = _buffer(parent, bar, old)
+                    bars[parent] = old
+                    owned.add(parent)
+                _add_into(into, old, bar, pick, saved)
+                continue
+            if pick is None:
+                part = f(bar)
+            elif pick.__class__ is int:
+                part = f(bar, saved[pick])
+            else:
+                part = f(bar, *pick(saved))
+            if part.shape != parent.shape:
+                part = _sum_to(part, parent.shape)
+            if part.dtype is not parent.dtype and part.dtype != parent.dtype:
+                part = part.astype(parent.dtype)
+            if watch and not finite(part) and finite(bar, saved):
+                report_backward(node, bar, part)
             if old is None:
-                bars[parent] = rule
+                bars[parent] = part
             elif parent in owned:
-                old += rule
+                old += part
                 bars[parent] = old
             else:
-                bars[parent] = old + rule
+                bars[parent] = old + part
                 owned.add(parent)
         if drop:
             node.saved = None
     return kept
+
+
+def _buffer(parent: Any, bar: Any, old: Any) -> Array:
+    """An array for the cotangent of ``parent`` that rules may add into."""
+    return xp(bar).zeros(parent.shape, parent.dtype) if old is None else writable_array(old.copy())
 
 
 def _add_into(into: Any, buffer: Any, bar: Any, pick: Any, saved: Any) -> None:
@@ -159,7 +165,12 @@ def fill(node: Node, bar: Any) -> Any:
     )
 
 
-def _joint(node: Node, bar: Any, needed: set[Any] | None) -> Iterable[tuple[Any, Any]]:
+def _joint_rules(node: Node, bar: Any) -> list[tuple[int, Any, Any, Any]]:
+    """What a joint rule gives each parent, in the form of a plan's rules."""
+    return [(i, lambda _, part=part: part, None, None) for i, (_, part) in enumerate(_joint(node, bar))]
+
+
+def _joint(node: Node, bar: Any) -> Iterable[tuple[Any, Any]]:
     """Parents of a node with a joint rule, with what the rule gives each."""
     rule, pick = node.plan.joint
     bar, saved = fill(node, bar), node.saved
@@ -234,7 +245,7 @@ def _rules_recorded(node: Node, bar: Tensor, needed: set[Any]) -> Iterable[tuple
     plan = node.plan
     operands = [_tensor_of(node, i, None) for i in range(len(plan.live))]
     saved = [_wrapped(node, source, value, operands) for source, value in zip(plan.sources, node.saved, strict=True)]
-    for parent, (f, pick, _) in zip(node.parents, plan.rules, strict=True):
+    for parent, (_, f, pick, _) in zip(node.parents, plan.rules, strict=True):
         if parent in needed:
             rule = f(bar) if pick is None else f(bar, saved[pick]) if type(pick) is int else f(bar, *pick(saved))
             yield parent, rule
@@ -389,12 +400,12 @@ def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
     if node.plan is PICKED:
         raise TypeError("an output of an op has no rule of its own")
     if node.plan.joint is not None:
-        pairs: Iterable[tuple[Any, Any]] = _joint(node, bar, None)
+        pairs: Iterable[tuple[Any, Any]] = _joint(node, bar)
     else:
         saved = node.saved
         pairs = [
             (parent, f(bar) if pick is None else f(bar, saved[pick]) if type(pick) is int else f(bar, *pick(saved)))
-            for parent, (f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
+            for parent, (_, f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
         ]
     for parent, c in pairs:
         yield parent, (c if c.shape == parent.shape else sum_to(c, parent.shape)).astype(parent.dtype, copy=False)

@@ -62,25 +62,19 @@ class Node:
 class Leaf:
     """A tensor that asked for a gradient, seen from the tape: here ``.grad`` collects."""
 
-    __slots__ = ("birth", "data", "grad", "name", "scope", "stamp", "stamped_by", "__weakref__")
+    __slots__ = ("birth", "data", "shape", "dtype", "grad", "name", "scope", "stamp", "stamped_by", "__weakref__")
     parents: tuple[Any, ...] = ()
 
     def __init__(self, data: Array, name: str | None = None) -> None:
         self.birth = next(BIRTH)
         self.data = data
+        self.shape: tuple[int, ...] = data.shape
+        self.dtype: np.dtype = data.dtype
         self.grad: Array | None = None
         self.name = name
         self.scope = STATE.get().scope
         self.stamp = 0  # the birth count when the array was last written into
         self.stamped_by = ""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape  # type: ignore[no-any-return]
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.data.dtype  # type: ignore[no-any-return]
 
     def written(self, by: str) -> None:
         """Stamp the leaf: its array has just been written into by ``by`` ('assign', 'an optimizer step')."""

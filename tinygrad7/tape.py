@@ -44,7 +44,7 @@ class Op:
         self.joint: Callable[..., Any] | None = None
         self.kernels: dict[str, Callable[..., Any]] = {}
         self.tensors: list[int] = []  # positions of the arguments that can have a gradient
-        self.plans: dict[Any, Plan] = {}
+        self.forget_plans()
         self.call: Callable[..., Any] = forward
         self.module = forward.__module__
         self.static: frozenset[str] = frozenset()
@@ -55,7 +55,20 @@ class Op:
         plan = self.plans.get(live)
         if plan is None:
             plan = self.plans[live] = Plan(self, live)
+            if all(live):
+                self.both = plan
+            elif live == _LEFT:
+                self.left = plan
+            elif live == _RIGHT:
+                self.right = plan
         return plan
+
+    def forget_plans(self) -> None:
+        """New rules: plans made for the old ones are void."""
+        self.plans: dict[Any, Plan] = {}
+        self.both: Plan | None = None  # the plans of one- and two-argument ops, where the recorders find them fast
+        self.left: Plan | None = None
+        self.right: Plan | None = None
 
     def kernel_for(self, a: Array) -> Callable[..., Any]:
         return self.kernels.get(xp(a).__name__, self.forward) if self.kernels else self.forward
@@ -65,8 +78,8 @@ class Plan:
     """For one op and one choice of live arguments: what is saved, and the rule of each live argument.
 
     ``sources`` says where each saved value comes from: ("y",), ("arg", position), ("shape", position),
-    ("residuals",), ("index",) or ("needs",). ``rules`` is aligned with the node's parents; each entry is (rule, pick, into), where
-    ``pick`` is None (the rule takes the cotangent alone), an index into the saved values or an ``itemgetter``.
+    ("residuals",), ("index",) or ("needs",). ``rules`` is aligned with the node's parents; each entry is (place of
+    the parent, rule, pick, into), where ``pick`` is None (the rule takes the cotangent alone), an index into the saved values or an ``itemgetter``.
     """
 
     __slots__ = ("op", "live", "sources", "keep", "rules", "joint", "recorded")
@@ -74,7 +87,7 @@ class Plan:
     def __init__(self, op: Op, live: tuple[bool, ...]) -> None:
         self.op, self.live = op, live
         self.sources: list[tuple[Any, ...]] = []
-        self.rules: list[tuple[Any, Any, Any]] = []
+        self.rules: list[tuple[int, Any, Any, Any]] = []
         self.joint: Any = None
         self.recorded: Any = None  # for ``checkpoint``: its joint rule, recorded
         if op.joint is not None:
@@ -88,12 +101,12 @@ class Plan:
                     self.rules.append(self._rule(index))
         self.keep = self._keeper()
 
-    def _rule(self, index: int) -> tuple[Any, Any, Any]:
+    def _rule(self, index: int) -> tuple[int, Any, Any, Any]:
         op = self.op
         name = op.variadic if op.variadic else op.names[op.tensors[index]]
         rule = op.rules[name]
         sources = [self._source(wanted, index) for wanted in list(inspect.signature(rule).parameters)[1:]]
-        return rule, self._pick(sources), op.into.get(name)
+        return len(self.rules), rule, self._pick(sources), op.into.get(name)
 
     def _source(self, name: str, index: int | None) -> tuple[Any, ...]:
         op = self.op
@@ -243,7 +256,7 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
     op.rules.update(rules)
     op.into.update(into or {})
     op.tensors = [i for i, name in enumerate(op.names) if name in op.rules]
-    op.plans.clear()
+    op.forget_plans()
     for live in ((True,) * len(op.tensors),) if op.tensors and not op.variadic else ():
         op.plan(live)  # a rule that names something unknown is refused here, not in the first backward
     return public
@@ -252,7 +265,7 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
 def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
     op.joint = rule
     op.tensors = [i for i, name in enumerate(op.names) if name in op.positional and name not in op.static]
-    op.plans.clear()
+    op.forget_plans()
     return rule
 
 
@@ -277,7 +290,7 @@ def _unary(op: Op) -> Any:
         state, parent = STATE.get(), x._node
         if parent is None or not state.recording:
             return watched(op, (a,), Tensor(y), state) if state.watch else Tensor(y)
-        plan = op.plans.get(_ONE) or op.plan(_ONE)
+        plan = op.both or op.plan(_ONE)
         saved = plan.keep((a, y)) if plan.keep else ()
         result = Tensor(y, Node(plan, (parent,), (), saved, (), state.scope, y.shape, y.dtype))
         return watched(op, (a,), result, state) if state.watch else result
@@ -305,16 +318,15 @@ def _binary(op: Op) -> Any:
         if not state.recording or (up is None and vp is None):
             return watched(op, (u, v), Tensor(y), state) if state.watch else Tensor(y)
         if vp is None:
-            live, parents, constants = _LEFT, (up,), (constant(b),)
+            plan, parents, constants = op.left or op.plan(_LEFT), (up,), (constant(b),)
             if constants[0] is not b:
                 v = constants[0]._data
         elif up is None:
-            live, parents, constants = _RIGHT, (vp,), (constant(a),)
+            plan, parents, constants = op.right or op.plan(_RIGHT), (vp,), (constant(a),)
             if constants[0] is not a:
                 u = constants[0]._data
         else:
-            live, parents, constants = _BOTH, (up, vp), ()
-        plan = op.plans.get(live) or op.plan(live)
+            plan, parents, constants = op.both or op.plan(_BOTH), (up, vp), ()
         saved = plan.keep((u, v, y)) if plan.keep else ()
         result = Tensor(y, Node(plan, parents, constants, saved, (), state.scope, y.shape, y.dtype))
         return watched(op, (u, v), result, state) if state.watch else result
