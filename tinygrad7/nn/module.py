@@ -1,0 +1,352 @@
+"""Modules: things that hold parameters, and know their own names.
+
+A module finds its parameters, buffers and children among its attributes, also inside lists, tuples and dicts of them,
+in the order in which they were set. Calling it runs ``forward`` under a scope that bears its name in its parent,
+so tapes, drawings and messages say where an op happened.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from tinygrad7.backend import check_device, to_device, to_numpy, writable_array
+from tinygrad7.context import check_dtype, scope
+from tinygrad7.node import Leaf
+from tinygrad7.tensor import Tensor, tensor
+
+_STRUCTURE = itertools.count(1)  # grows whenever any module gains, loses or swaps a part
+_structure = [0]
+
+
+class Parameter(Tensor):
+    """A tensor that training changes: a copy of ``data`` that collects gradients. Raises as ``tg.tensor`` does.
+
+    Any leaf held by a module is a parameter of it; this class only says so aloud."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, node: Any = None, info: Any = None, *, name: str | None = None) -> None:
+        if node is None:
+            leaf = tensor(data, requires_grad=True, name=name)
+            data, node = leaf._data, leaf._node
+        super().__init__(data, node, info)
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state but is not trained, such as the running mean of ``BatchNorm1d``."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, node: Any = None, info: Any = None) -> None:
+        super().__init__(tensor(data)._data, None, info)
+
+
+class Module:
+    """The base of all layers. Write ``__init__`` that sets parts as attributes, and ``forward``; call the module.
+
+    A part shared under two names counts once, under the first. ``training`` is read by layers that behave
+    differently in training, such as ``Dropout``.
+    """
+
+    training: bool = True
+    _name: str | None = None  # in the parent, for scopes
+    _index: int | None = None
+    _groups: tuple[str, ...] = ()  # attributes that are lists or dicts, which may gain parts later
+    _told: tuple[int, str] = (-1, "")
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x) and call the module")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for name in self._groups:
+            self._adopt(name, vars(self)[name])
+        with scope(self._name or type(self).__name__, self._index, kind="module", detail=self.detail):
+            return self.forward(*args, **kwargs)
+
+    # ---- parts -----------------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = vars(self).get(name)
+        object.__setattr__(self, name, value)
+        if name in Module.__annotations__ or not isinstance(value, _PARTS) and not isinstance(old, _PARTS):
+            return
+        _structure[0] = next(_STRUCTURE)
+        groups = [g for g in self._groups if g != name]
+        self._groups = (*groups, name) if isinstance(value, list | dict) else tuple(groups)
+        if isinstance(value, _PARTS):
+            self._adopt(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._groups = tuple([g for g in self._groups if g != name])
+        _structure[0] = next(_STRUCTURE)
+
+    def _adopt(self, name: str, value: Any) -> None:
+        """Tell the parts in an attribute what they are called here, unless they have a name already."""
+        if isinstance(value, Tensor):
+            if isinstance(value._node, Leaf) and value._node.name is None:
+                value._node.name = name
+        elif isinstance(value, Module):
+            if value._name is None:
+                value._called(name, None, name)
+        else:
+            for key, part in _parts_of(value):
+                if isinstance(part, Module) and part._name is None:
+                    part._called(*self._label_of(name, key, part), self._key(name, key))
+                elif isinstance(part, Tensor):
+                    self._adopt(self._key(name, key), part)
+
+    def _label_of(self, name: str, key: Any, part: Module) -> tuple[str, int | None]:
+        """The scope name and index of a part held in a list (``blocks[3]``) or a dict (``heads.left``)."""
+        return (name, key) if isinstance(key, int) else (f"{name}.{key}", None)
+
+    def _called(self, name: str, index: int | None, path: str) -> None:
+        self._name, self._index = name, index
+        _structure[0] = next(_STRUCTURE)
+        for own, parameter in self.named_parameters():
+            if parameter._node.name in (None, own):  # a name that the user gave stays
+                parameter._node.name = f"{path}.{own}"
+
+    def _held(self) -> Iterator[tuple[str, Any]]:
+        """Every tensor and module held directly, with its name here."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor | Module):
+                yield name, value
+            elif isinstance(value, list | tuple | dict):
+                for key, part in _parts_of(value):
+                    yield self._key(name, key), part
+
+    def _key(self, name: str, key: Any) -> str:
+        return f"{name}.{key}"
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules held directly, each once, with their names."""
+        seen: set[int] = set()
+        for name, part in self._held():
+            if isinstance(part, Module) and id(part) not in seen:
+                seen.add(id(part))
+                yield name, part
+
+    def children(self) -> Iterator[Module]:
+        """The modules held directly, each once."""
+        return (part for _, part in self.named_children())
+
+    def _walk(self, prefix: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
+        """This module and all below with their paths: each once, or on every path where ``seen`` is None."""
+        if seen is not None:
+            if id(self) in seen:
+                return
+            seen.add(id(self))
+        yield prefix, self
+        for name, part in self._held():
+            if isinstance(part, Module):
+                yield from part._walk(f"{prefix}.{name}" if prefix else name, seen)
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module (named "") and all below it, each once, with their paths."""
+        return self._walk("", set())
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def _tensors(self, *, once: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """All parameters and buffers with their paths: each once, or under every name that reaches it."""
+        seen: set[int] = set()
+        for path, module in self._walk("", set() if once else None):
+            for name, part in module._held():
+                if isinstance(part, Buffer) or (isinstance(part, Tensor) and isinstance(part._node, Leaf)):
+                    if not (once and id(part) in seen):
+                        seen.add(id(part))
+                        yield (f"{path}.{name}" if path else name), part
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter once, with its path: ``("encoder.weight_ih_l0", tensor)``."""
+        return ((name, t) for name, t in self._tensors() if t.requires_grad)
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Every parameter once."""
+        return (t for _, t in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """Every buffer once, with its path."""
+        return ((name, t) for name, t in self._tensors() if not t.requires_grad)
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training changes."""
+        return sum(t.size for t in self.parameters())
+
+    # ---- modes and places --------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode (or evaluation, with False) here and in all below. Returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation mode: no dropout, batch norm by its running statistics. Returns the module."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Clear the gradient of every parameter."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, device: str | None = None, *, dtype: Any = None) -> Self:
+        """Move every parameter and buffer to ``device``, in place, and convert to ``dtype`` where one is given.
+
+        Gradients are moved too. Optimizers made before hold the old arrays: make them afterwards. Returns the module.
+        """
+        place = check_device(device) if device is not None else None
+        kind = check_dtype(dtype) if dtype is not None else None
+        if kind is not None and kind.kind != "f":
+            raise TypeError(f"{type(self).__name__}.to: {kind} is no floating dtype: use float16, float32 or float64")
+        for _, t in self._tensors():
+            t._data = _moved(t._data, place, kind)
+            if isinstance(t._node, Leaf):
+                t._node.data = t._data
+                t._node.grad = None if t._node.grad is None else _moved(t._node.grad, place, kind)
+        return self
+
+    # ---- state -------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of every parameter and buffer as a host array, by path."""
+        return {name: to_numpy(t._data).copy() for name, t in self._tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the arrays of ``state``, converted to each tensor's dtype and device; all of them or none.
+
+        Raises ``ValueError`` that lists every missing key, every unknown key (with the nearest that is there) and
+        every wrong shape. A tensor that is shared may come under each of its names, with one value.
+        """
+        own, known = dict(self._tensors()), dict(self._tensors(once=False))
+        first = {id(t): name for name, t in own.items()}
+        values: dict[str, np.ndarray] = {}
+        complaints = []
+        for key, value in state.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                complaints.append(f"unknown key {key!r}" + (f" (is {near[0]!r} meant?)" if near else ""))
+                continue
+            array, t, name = to_numpy(getattr(value, "_data", value)), known[key], first[id(known[key])]
+            if array.shape != t.shape:
+                complaints.append(f"{key!r} has shape {array.shape}, the module's has {t.shape}")
+            elif name in values and not np.array_equal(values[name], array, equal_nan=array.dtype.kind == "f"):
+                complaints.append(f"{key!r} is shared with {name!r}, but the two values differ")
+            values.setdefault(name, array)
+        complaints += [f"missing key {name!r}" for name in own if name not in values]
+        if complaints:
+            raise ValueError(f"load_state_dict of {type(self).__name__}, nothing was changed: " + "; ".join(complaints))
+        for name, t in own.items():
+            t.assign(values[name])
+
+    def load_torch_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over weights in PyTorch's names and layout: a mapping of arrays, such as ``safetensors`` reads.
+
+        ``num_batches_tracked`` is accepted and ignored. Raises as ``load_state_dict`` does.
+        """
+        rest = {key: to_numpy(getattr(value, "_data", value)) for key, value in state.items()}
+        converted: dict[str, Any] = {}
+        for path, module in self.named_modules():
+            converted |= module._convert_torch(f"{path}." if path else "", rest)
+        self.load_state_dict(converted | rest)
+
+    def _convert_torch(self, prefix: str, mapping: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The hook of ``load_torch_state_dict``, for layers whose names or layout differ from PyTorch's.
+
+        Take out of ``mapping`` (``pop``) the entries of this module's own tensors, whose names start with ``prefix``
+        ("" or "encoder."), and return them under this package's full names. What stays in ``mapping`` is taken as
+        it is, and complained of if it is unknown; so a layer that agrees with PyTorch need not define this.
+        """
+        return {}
+
+    # ---- how it shows itself -----------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses: ``64 → 128`` for a ``Linear``. For layers to define."""
+        return ""
+
+    @property
+    def detail(self) -> str:
+        """One line: ``Linear(64 → 128)  8,320``, the number being how many parameters there are in it."""
+        if self._told[0] != _structure[0]:
+            count = self.parameter_count
+            line = f"{type(self).__name__}({self.extra_repr()})" + (f"  {count:,}" if count else "")
+            object.__setattr__(self, "_told", (_structure[0], line))
+        return self._told[1]
+
+    def __repr__(self) -> str:
+        lines = [self.detail]
+        for name, part in self._held():
+            if isinstance(part, Module):
+                inner = repr(part).split("\n")
+                lines += [f"  ({name}): {inner[0]}", *[f"  {line}" for line in inner[1:]]]
+            elif isinstance(part, Buffer) or part.is_leaf:
+                lines.append(f"  {name}: {part.shape} {part.dtype}{' (buffer)' if isinstance(part, Buffer) else ''}")
+        return "\n".join(lines)
+
+
+_PARTS = (Tensor, Module, list, tuple, dict)
+
+
+def _parts_of(group: Any) -> Iterator[tuple[Any, Any]]:
+    """The tensors and modules in a list, tuple or dict, also nested, with their index or key."""
+    for key, part in group.items() if isinstance(group, dict) else enumerate(group):
+        if isinstance(part, Tensor | Module):
+            yield key, part
+        elif isinstance(part, list | tuple | dict):
+            for deeper, inner in _parts_of(part):
+                yield f"{key}.{deeper}", inner
+
+
+def _moved(a: Any, device: str | None, dtype: Any) -> Any:
+    a = writable_array(a)
+    a = a if dtype is None or a.dtype == dtype else a.astype(dtype)
+    return a if device is None else to_device(a, device)
+
+
+class Sequential(Module):
+    """Layers one after another: ``y = layerₙ(… layer₁(x))``. Takes modules and plain functions such as ``tg.tanh``.
+
+    Can be indexed and sliced (a slice shares its layers), iterated, measured, and appended to.
+    """
+
+    def __init__(self, *layers: Any) -> None:
+        for i, layer in enumerate(layers):
+            if not callable(layer):
+                raise TypeError(f"Sequential: layer {i} is a {type(layer).__name__}, which cannot be called")
+        self.layers = list(layers)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def append(self, layer: Any) -> Sequential:
+        """Add a layer at the end."""
+        self.layers = [*self.layers, layer]
+        return self
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def _key(self, name: str, key: Any) -> str:
+        """"0.weight", as in PyTorch, not "layers.0.weight"."""
+        return str(key) if name == "layers" else super()._key(name, key)
+
+    def _label_of(self, name: str, key: Any, part: Module) -> tuple[str, int | None]:
+        return (type(part).__name__, key) if name == "layers" else super()._label_of(name, key, part)

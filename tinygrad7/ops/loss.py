@@ -1,0 +1,236 @@
+"""Losses. Each takes predictions first and what they should have been second, and gives the mean over the batch.
+
+``cross_entropy`` is fused, since every classifier and language model ends in it; the others are short compositions
+of ops, and drawings show them as such.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array, device_of, is_array, to_device, xp
+from tinygrad7.domains import Call, Pick
+from tinygrad7.messages import ShapeError
+from tinygrad7.ops.elementwise import _plain, abs, relu, softplus, square, where
+from tinygrad7.ops.reduce import log_softmax, mean, sum
+from tinygrad7.ops.shape import take_along_axis
+from tinygrad7.tape import primitive
+from tinygrad7.tensor import Tensor, as_array
+
+
+def _check_reduction(name: str, reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
+
+
+def _floating(x: Any, name: str, what: str) -> Any:
+    """``x`` as a tensor or array, of a floating dtype."""
+    x = x if isinstance(x, Tensor) or is_array(x) else as_array(x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: {what} must be floats, not {x.dtype}: convert them with .astype('float32')")
+    return x
+
+
+def _beside(value: Any, x: Any, name: str, what: str) -> Array:
+    """``value`` as a plain array on the device of ``x``; a tensor that lives elsewhere raises."""
+    place = device_of(_plain(x))
+    if not isinstance(value, Tensor):
+        return to_device(value if is_array(value) else np.asarray(value), place)
+    if value.device != place:
+        raise TypeError(f"{name}: {what} live on {value.device}, the predictions on {place}: move one with .to({place!r})")
+    return value._data
+
+
+def _reduced(loss: Any, reduction: str) -> Any:
+    return loss if reduction == "none" else mean(loss) if reduction == "mean" else sum(loss)
+
+
+# ---- cross-entropy -----------------------------------------------------------------------------------------------
+
+
+def _cross_entropy_domain(pick: Pick) -> Call:
+    lead, classes = pick.shape(0, 2), pick.integer(1, 4)
+    logits = pick.array((*lead, classes))
+    targets: Any = pick.integers(lead, 0, classes - 1)
+    if pick.choice([False, True]):
+        targets = np.abs(pick.array((*lead, classes)))
+    mask: Any = None
+    if pick.choice([False, True]):
+        mask = pick.integers(lead, 0, 1).astype(bool)
+        mask[(0,) * len(lead)] = True
+    return (logits, targets, mask, pick.choice(["mean", "sum", "none"])), {}
+
+
+def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mean") -> Any:
+    """Cross-entropy in small ops: −log softmax at the target, or −Σ t log softmax."""
+    log_p = log_softmax(logits)
+    if _plain(targets).dtype.kind in "iu":
+        loss = -take_along_axis(log_p, targets[..., None])[..., 0]
+    else:
+        none = targets == 0  # 0 · log 0 is 0
+        loss = -sum(where(none, 0, targets * where(none, 0, log_p)), -1)
+    if mask is not None:
+        loss = where(mask != 0, loss * mask, 0)
+    if reduction == "mean" and mask is not None:
+        return sum(loss) / float(mask.sum())
+    return _reduced(loss, reduction)
+
+
+@primitive("cross-entropy", domain=_cross_entropy_domain, static=("targets", "mask", "reduction"), reference=_composed, method=False)
+def _cross_entropy(logits: Any, targets: Any, mask: Any = None, reduction: str = "mean") -> Any:
+    """Softmax and cross-entropy in one.   y = mean over rows of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows"""
+    m = xp(logits)
+    e = logits - logits.max(axis=-1, keepdims=True)
+    if targets.dtype.kind in "iu":
+        at_target = e.reshape(-1, e.shape[-1])[m.arange(targets.size), targets.reshape(-1)].reshape(targets.shape)
+        m.exp(e, out=e)
+        total = e.sum(axis=-1)
+        loss = m.log(total) - at_target
+    else:
+        at_target = m.where(targets == 0, 0, targets * m.where(targets == 0, 0, e)).sum(axis=-1)
+        m.exp(e, out=e)
+        total = e.sum(axis=-1)
+        loss = targets.sum(axis=-1) * m.log(total) - at_target
+    if mask is not None:
+        loss = m.where(mask != 0, loss * mask, 0)
+    loss = loss.astype(logits.dtype, copy=False)
+    rows = 1.0
+    if reduction != "none":
+        rows = float(targets.size if mask is None else mask.sum()) if reduction == "mean" else 1.0
+        if targets.dtype.kind == "f" and mask is None and reduction == "mean":
+            rows = float(loss.size)
+        loss = loss.sum() / rows
+    return loss, (e, total, rows)
+
+
+def _cross_entropy_rule(g: Any, targets: Any, mask: Any, residuals: Any) -> tuple[Any]:
+    e, total, rows = residuals
+    m = xp(e)
+    share = g / rows if mask is None else (g / rows) * mask
+    share = m.broadcast_to(share, total.shape).astype(e.dtype, copy=False)
+    if targets.dtype.kind in "iu":
+        z = e * (share / total)[..., None]
+        z.reshape(-1, z.shape[-1])[m.arange(targets.size), targets.reshape(-1)] -= share.reshape(-1)
+    else:
+        z = e * (share * targets.sum(axis=-1) / total)[..., None] - targets * share[..., None]
+    return (z if mask is None else m.where((mask != 0)[..., None], z, 0),)
+
+
+_cross_entropy.joint_vjp(_cross_entropy_rule)
+
+
+def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str = "mean") -> Any:
+    """Cross-entropy of a softmax, in nats.   y = mean over rows of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows
+
+    ``logits`` (..., C), classes last. ``targets``: integers (...) in [0, C), or probabilities (..., C). ``mask`` (...):
+    rows where it is 0 count neither in value nor in gradient, and their targets may be anything; the mean is over
+    the others. ``reduction``: 'mean', 'sum', or 'none' for a loss a row. Raises ``ShapeError`` for targets or a mask of
+    another shape, ``IndexError`` for a class outside, ``ValueError`` for an empty batch or a mask that keeps nothing.
+    """
+    _check_reduction("cross_entropy", reduction)
+    logits = _floating(logits, "cross_entropy", "logits")
+    if not logits.ndim:
+        raise ShapeError("cross_entropy: logits have shape (); classes stand on the last axis: (batch, classes)")
+    lead, classes = logits.shape[:-1], logits.shape[-1]
+    if 0 in logits.shape:
+        raise ValueError(f"cross_entropy: logits of shape {logits.shape} hold no row; is the batch empty?")
+    t = _beside(targets, logits, "cross_entropy", "targets")
+    kept = _check_mask(mask, logits, lead, reduction)
+    if t.dtype.kind == "f":
+        if t.shape != logits.shape:
+            hint = "; class indices must be integers: targets.astype('int64')" if t.shape == lead else ""
+            raise ShapeError(f"cross_entropy: probabilities must have the shape of the logits, {logits.shape}, not {t.shape}{hint}")
+        if isinstance(targets, Tensor) and targets.requires_grad:
+            return _composed(logits, targets, kept, reduction)
+        return _cross_entropy(logits, Tensor(t) if isinstance(targets, Tensor) else t, kept, reduction)
+    if t.dtype.kind == "b":
+        raise TypeError("cross_entropy: targets are booleans: class indices are integers, probabilities floats")
+    if t.shape != lead:
+        hint = "; one-hot targets must be floats: targets.astype('float32')" if t.shape == logits.shape else ""
+        raise ShapeError(f"cross_entropy: class indices must have shape {lead} for logits {logits.shape}, not {t.shape}{hint}")
+    if kept is not None:
+        t = xp(t).where(kept != 0, t, 0)
+    low, high = int(t.min()), int(t.max())
+    if low < 0 or high >= classes:
+        raise IndexError(f"cross_entropy: targets run from {low} to {high}, but there are {classes} classes: 0 to {classes - 1}")
+    return _cross_entropy(logits, t, kept, reduction)
+
+
+def _check_mask(mask: Any, logits: Any, lead: tuple[int, ...], reduction: str) -> Any:
+    if mask is None:
+        return None
+    kept = _beside(mask, logits, "cross_entropy", "the values of mask")
+    if kept.shape != lead:
+        raise ShapeError(f"cross_entropy: mask must have shape {lead} for logits {logits.shape}, not {kept.shape}")
+    if reduction == "mean" and not bool((kept != 0).any()):
+        raise ValueError("cross_entropy: the mask keeps nothing, so there is no mean; leave such a batch out")
+    return kept.astype(logits.dtype)
+
+
+# ---- the others --------------------------------------------------------------------------------------------------
+
+
+def _pair(y: Any, t: Any, name: str) -> tuple[Any, Any]:
+    """Predictions and targets as operands of one shape, the targets in the predictions' dtype unless they are tensors."""
+    y = _floating(y, name, "predictions")
+    if not isinstance(t, Tensor):
+        t = to_device(as_array(t, y.dtype), device_of(_plain(y)))
+    if t.shape != y.shape:
+        raise ShapeError(f"{name}: predictions have shape {y.shape}, targets {t.shape}; they must be equal, or differences would broadcast")
+    if not y.size:
+        raise ValueError(f"{name}: predictions of shape {y.shape} hold nothing; is the batch empty?")
+    return y, t
+
+
+def mse_loss(predictions: Any, targets: Any, *, reduction: str = "mean") -> Any:
+    """Squared error, averaged over all elements.   y = mean (p − t)²      p̄ = 2 ȳ (p − t) / n
+
+    ``reduction``: 'mean', 'sum' or 'none'. Raises ``ShapeError`` unless the shapes are equal, ``ValueError`` if empty."""
+    _check_reduction("mse_loss", reduction)
+    p, t = _pair(predictions, targets, "mse_loss")
+    return _reduced(square(p - t), reduction)
+
+
+def l1_loss(predictions: Any, targets: Any, *, reduction: str = "mean") -> Any:
+    """Absolute error, averaged over all elements.   y = mean |p − t|      p̄ = ȳ sign(p − t) / n      (0 at p = t)
+
+    ``reduction``: 'mean', 'sum' or 'none'. Raises ``ShapeError`` unless the shapes are equal, ``ValueError`` if empty."""
+    _check_reduction("l1_loss", reduction)
+    p, t = _pair(predictions, targets, "l1_loss")
+    return _reduced(abs(p - t), reduction)
+
+
+def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: str = "mean") -> Any:
+    """Cross-entropy of σ(z) against t, in nats.   y = mean ln(1 + e^z) − z t      z̄ = ȳ (σ(z) − t) / n
+
+    ``targets`` have the shape of the logits and lie in [0, 1]. ``reduction``: 'mean', 'sum' or 'none'. Raises
+    ``ShapeError`` unless the shapes are equal, ``ValueError`` for targets outside [0, 1] or an empty batch."""
+    name = "binary_cross_entropy_with_logits"
+    _check_reduction(name, reduction)
+    z, t = _pair(logits, targets, name)
+    low, high = float(_plain(t).min()), float(_plain(t).max())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"{name}: targets are probabilities, but these run from {low:g} to {high:g}; use 0 and 1, or values between")
+    return _reduced(softplus(z) - z * t, reduction)
+
+
+def hinge_loss(scores: Any, targets: Any, margin: float = 1.0, *, reduction: str = "mean") -> Any:
+    """Multiclass hinge loss.   y = mean over rows of Σ over j ≠ t of max(0, s_j − s_t + margin)
+
+    ``scores`` (..., C), ``targets`` integers (...). s̄_j = ȳ [s_j − s_t + margin > 0] / rows for j ≠ t, and minus their
+    sum for j = t. Weston and Watkins, 1999. Raises as ``cross_entropy`` does."""
+    _check_reduction("hinge_loss", reduction)
+    s = _floating(scores, "hinge_loss", "scores")
+    t = _beside(targets, s, "hinge_loss", "targets")
+    if not s.ndim or t.shape != s.shape[:-1] or t.dtype.kind not in "iu":
+        raise ShapeError(f"hinge_loss: scores {s.shape} need integer targets of shape {s.shape[:-1]}, not {t.shape} {t.dtype}")
+    if 0 in s.shape:
+        raise ValueError(f"hinge_loss: scores of shape {s.shape} hold no row; is the batch empty?")
+    low, high = int(t.min()), int(t.max())
+    if low < 0 or high >= s.shape[-1]:
+        raise IndexError(f"hinge_loss: targets run from {low} to {high}, but there are {s.shape[-1]} classes: 0 to {s.shape[-1] - 1}")
+    other = xp(t).arange(s.shape[-1]) != t[..., None]
+    excess = relu(s - take_along_axis(s, t[..., None]) + margin)
+    return _reduced(sum(where(other, excess, 0), -1), reduction)
