@@ -1,0 +1,98 @@
+"""Which op is it? Every entry of a tape replayed and checked by itself, from the oldest on."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array
+from tinygrad7.context import Setting, path
+from tinygrad7.grad import reachable
+from tinygrad7.messages import AnomalyError
+from tinygrad7.node import Leaf, Node
+from tinygrad7.tape import PICKED, inputs
+from tinygrad7.tensor import Tensor
+from tinygrad7.testing.orders import Mismatch, check_order
+from tinygrad7.testing.problem import Flat, differentiate, directions, evaluate, variables
+
+
+def find_op(flat: Flat, point: list[Array], level: int) -> str:
+    """A sentence that names the first op on the tape whose own derivative of order ``level`` or below is wrong."""
+    try:
+        with Setting(watch=True):  # so that every node knows the user's line
+            ys = flat(variables(point))
+    except AnomalyError:
+        ys = flat(variables(point))
+    tape = reachable([y._node for y in ys if y._node is not None])
+    values: dict[Any, Any] = {}
+    for node in reversed(tape):
+        if isinstance(node, Leaf):
+            values[node] = node.data
+        elif node.plan is PICKED:
+            values[node] = values[node.parents[0]][node.params[0]]
+        else:
+            args, kwargs = call_of(node, values)
+            with Setting(recording=False):
+                values[node] = node.plan.op.call(*args, **kwargs)
+            sentence = _check_node(node, args, kwargs, level)
+            if sentence:
+                return sentence
+    return ""
+
+
+def call_of(node: Node, values: dict[Any, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments with which the op of ``node`` was called, on plain arrays."""
+    op = node.plan.op
+    operands = [values[x] if isinstance(x, Node | Leaf) else x._data if isinstance(x, Tensor) else x for x in inputs(node)]
+    statics = iter(node.params)
+    if op.variadic:
+        return operands, dict(zip(op.keywords, statics, strict=True))
+    given = dict(zip([op.names[i] for i in op.tensors], operands, strict=True))
+    full = {name: given[name] if name in given else next(statics) for name in op.names}
+    return [full[name] for name in op.positional], {name: full[name] for name in op.keywords}
+
+
+def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int) -> str:
+    op = node.plan.op
+    tensors = list(range(len(args))) if op.variadic else [op.positional.index(op.names[i]) for i in op.tensors]
+    live = [i for i, needed in zip(tensors, node.plan.live, strict=True) if needed]
+
+    def alone(xs: list[Tensor]) -> list[Tensor]:
+        full = list(args)
+        for i, x in zip(live, xs, strict=True):
+            full[i] = x
+        y = op.call(*full, **kwargs)
+        return list(y) if isinstance(y, tuple) else [y]
+
+    rng = np.random.default_rng(0)
+    flat, slopes, point = alone, alone, [np.asarray(args[i]) for i in live]
+    bars = directions(evaluate(flat, point, record=False), rng)
+    try:
+        for order in range(1, level + 1):
+            if check_order(flat, slopes, point, bars, rng, order) is not None:
+                break
+            flat, slopes = differentiate(flat, bars, again=True), differentiate(flat, bars, again=order > 1)
+            bars = directions(point, rng)
+    except Mismatch as found:
+        return _sentence(node, found, live[found.input])
+    except ValueError:  # not finite: nothing can be measured here
+        pass
+    return ""
+
+
+def _sentence(node: Node, found: Mismatch, place: int) -> str:
+    op = node.plan.op
+    argument = op.variadic and f"{op.variadic}[{place}]" or op.positional[place]
+    element = "" if found.element is None else f", element {found.element}"
+    scope = node.scope
+    line = f", recorded at {scope.name}" if scope is not None and scope.kind == "line" else ""
+    place_in = "/".join(path(scope))
+    rule = f" (its rule: {_where_defined(op)})" if op.rules or op.joint else ""
+    return f"the op to blame is {op.name}{' in ' + place_in if place_in else ''}, argument {argument!r}{element}: {found.what}{line}{rule}"
+
+
+def _where_defined(op: Any) -> str:
+    code = inspect.unwrap(op.forward).__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"

@@ -1,0 +1,207 @@
+"""``check_gradients``: no gradient is believed until this has tried to break it."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array, device_of, to_numpy
+from tinygrad7.context import Setting
+from tinygrad7.grad import reachable
+from tinygrad7.messages import user_line
+from tinygrad7.node import Leaf
+from tinygrad7.tensor import Tensor
+from tinygrad7.testing.blame import find_op
+from tinygrad7.testing.orders import Kink, Mismatch, check_order
+from tinygrad7.testing.problem import (
+    Problem,
+    differentiate,
+    directions,
+    evaluate,
+    inner,
+    pull,
+    rounding,
+    variables,
+)
+
+
+class GradientError(AssertionError):
+    """A gradient that is wrong; the message names the op, the input and element, both numbers, and the line."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: ``status`` is "pass" or "at a kink" (what is wrong raises), ``order`` how far it went."""
+
+    status: str
+    order: int
+    detail: str = ""
+
+    @property
+    def at_kink(self) -> bool:
+        return self.status == "at a kink"
+
+    def __str__(self) -> str:
+        return self.status + (f": {self.detail}" if self.detail else "")
+
+
+def check_gradients(f: Callable[..., Any], *inputs: Any, order: int = 2, rng: Any = None) -> Verdict:
+    """Try to break the derivatives of ``f`` at ``inputs``; a ``Verdict`` if that fails, ``GradientError`` if not.
+
+    ``inputs``: arrays, tensors, numbers, and nested lists, tuples and dicts of them. What is floating is
+    differentiated, the rest is passed on; ``f`` receives tensors and returns one or a nest of them. Checked are, at
+    every order up to ``order`` and in float64: slopes along random directions against central differences, and
+    ⟨u, J v⟩ = ⟨Jᵀ u, v⟩. Then, in the precision of the inputs: the same gradients, their dtype, shape and device,
+    that two backwards add exactly twice, that no input changed, and that nothing of the graph stays alive with the
+    garbage collector off. ``rng`` (a generator or seed) chooses the directions.
+
+    Where the one-sided slopes differ (relu at 0), the verdict is "at a kink" if the gradient lies between them. Raises
+    ``ValueError`` where ``f`` is not finite at or beside the inputs, or gives different values in two calls.
+    """
+    if order < 1:
+        raise ValueError(f"check_gradients: order={order} checks nothing; use 1, 2, ...")
+    where = user_line()
+    generator = np.random.default_rng(0 if rng is None else rng)
+    problem = Problem(f, inputs)
+    if not problem.values:
+        raise TypeError("check_gradients: no input has a floating dtype, so there is nothing to differentiate")
+    copies = [v.copy() for v in problem.values]
+    point = [v.astype(np.float64) for v in problem.values]
+    _check_repeatable(problem, point)
+
+    kink: Kink | None = None
+    flat, slopes, done, passed = problem.flat, problem.flat, 0, 1e-6
+    bars = directions(evaluate(flat, point, record=False), generator)
+    first_bars = bars
+    for level in range(1, order + 1):
+        try:
+            kink = check_order(flat, slopes, point, bars, generator, level)
+        except Mismatch as found:
+            raise GradientError(_report(problem, found, point, level, where)) from None
+        done = level
+        if kink is not None or level == order:
+            break
+        flat, slopes = differentiate(flat, bars, again=True), differentiate(flat, bars, again=level > 1)
+        bars = directions(point, generator)
+    _check_own_precision(problem, first_bars, point, where, passed, kink is not None)
+    _check_unmutated(problem, copies, where)
+    _check_lifetime(problem, where)
+    if kink is None:
+        return Verdict("pass", done)
+    place = f"input {problem.names[kink.input]}" + (f", element {kink.element}" if kink.element is not None else "")
+    what = f"the gradient {kink.analytic:.6g} lies between the slopes {kink.left:.6g} and {kink.right:.6g} of its two sides"
+    return Verdict("at a kink", done, f"{place}: {what}" if math.isfinite(kink.left) else f"{place}: the function jumps here")
+
+
+def _report(problem: Problem, found: Mismatch, point: list[Array], level: int, where: str) -> str:
+    place = f"input {problem.names[found.input]}" + (f", element {found.element}" if found.element is not None else "")
+    nth = {1: "gradient", 2: "second derivative"}.get(level, f"derivative of order {level}")
+    lines = [f"check_gradients: the {nth} is wrong for {place}: {found.what}"]
+    with Setting(recording=True):
+        blamed = find_op(problem.flat, point, level)
+    lines.append(f"  {blamed}" if blamed else "  every op on the tape passes by itself: is the gradient cut on the way (.detach(), .data, .numpy())?")
+    lines.append(f"  checked at {where}")
+    return "\n".join(lines)
+
+
+def _check_repeatable(problem: Problem, point: list[Array]) -> None:
+    first, second = (evaluate(problem.flat, point, record=False) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        if not np.array_equal(to_numpy(a), to_numpy(b), equal_nan=True):
+            raise ValueError(
+                "check_gradients: two calls with the same inputs give different values; pass the function a fixed seed "
+                "(rng=0), or leave its randomness out"
+            )
+        if not np.isfinite(to_numpy(a)).all():
+            raise ValueError("check_gradients: the function is not finite at these inputs; choose others")
+
+
+def _check_own_precision(
+    problem: Problem, bars: list[Array], point: list[Array], where: str, tolerance: float, kinked: bool
+) -> None:
+    """In the inputs' own precision: dtype, shape, device, agreement with float64, and that two backwards add up."""
+    with Setting(recording=True):
+        xs = variables(problem.values)
+        ys = problem.flat(xs)
+        own_bars = [b.astype(y.dtype) for b, y in zip(bars, ys, strict=True)]
+        live = [y for y in ys if y._node is not None]
+        if not live:
+            return
+        terms = [(y * Tensor(b)).sum() for y, b in zip(ys, own_bars, strict=True) if y._node is not None]
+        loss = terms[0]
+        for term in terms[1:]:
+            loss = loss + term
+    mine = {id(x._node) for x in xs}
+    others = [n for n in reachable([loss._node]) if isinstance(n, Leaf) and id(n) not in mine]
+    kept = [(leaf, leaf.grad) for leaf in others]  # of tensors that f closes over
+    loss.backward(retain_graph=True)
+    once = [None if x.grad is None else x.grad.copy() for x in xs]
+    loss.backward()
+    for leaf, grad in kept:
+        leaf.grad = grad
+    exact = pull(problem.flat, point, bars)
+    for x, name, first, wanted in zip(xs, problem.names, once, exact, strict=True):
+        twice = x.grad
+        if first is None or twice is None:
+            continue
+        found = (first.shape, first.dtype, device_of(first))
+        if found != (x.shape, x.dtype, x.device):
+            raise GradientError(
+                f"check_gradients: input {name} is {x.shape} {x.dtype} on {x.device}, its gradient {found[0]} {found[1]} "
+                f"on {found[2]}\n  checked at {where}"
+            )
+        if not np.array_equal(to_numpy(twice), 2 * to_numpy(first), equal_nan=True):
+            raise GradientError(
+                f"check_gradients: two backwards did not add exactly twice for input {name}: does a rule write into what "
+                f"it was given?\n  checked at {where}"
+            )
+        if x.dtype != np.float64 and not kinked:
+            _compare(to_numpy(first), to_numpy(wanted), name, where)
+
+
+def _compare(low: np.ndarray, exact: np.ndarray, name: str, where: str) -> None:
+    eps = float(np.finfo(low.dtype).eps)
+    tolerance = (1e-4 if eps < 1e-5 else 0.05) * (np.abs(exact) + (np.abs(exact).max() if exact.size else 0.0)) + eps
+    wrong = np.argwhere(~(np.abs(low.astype(np.float64) - exact) <= tolerance))
+    if len(wrong):
+        i = tuple(wrong[0].tolist())
+        raise GradientError(
+            f"check_gradients: input {name}, element {i}: the gradient in {low.dtype} is {float(low[i]):.6g}, in float64 "
+            f"{float(exact[i]):.6g}: the op loses its precision, or overflows\n  checked at {where}"
+        )
+
+
+def _check_unmutated(problem: Problem, copies: list[Array], where: str) -> None:
+    for value, copy, name in zip(problem.values, copies, problem.names, strict=True):
+        if not np.array_equal(to_numpy(value), to_numpy(copy), equal_nan=True):
+            raise GradientError(f"check_gradients: the value of input {name} was changed\n  checked at {where}")
+
+
+def _check_lifetime(problem: Problem, where: str) -> None:
+    """Every node leads to a leaf, so if no leaf outlives the result, no node does."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with Setting(recording=True):
+            xs: Any = variables(problem.values)
+            alive = [weakref.ref(x._node) for x in xs]
+            ys: Any = problem.flat(xs)
+            del xs, ys
+        held = [name for ref, name in zip(alive, problem.names, strict=True) if ref() is not None]
+    finally:
+        if enabled:
+            gc.enable()
+    if held:
+        raise GradientError(
+            f"check_gradients: the graph of input {', '.join(held)} is still alive after its result is gone: something "
+            f"keeps a tensor of it (a list, an attribute, a cycle); keep t.detach() instead\n  checked at {where}"
+        )
+
+
+__all__ = ["GradientError", "Verdict", "check_gradients", "inner", "rounding"]

@@ -1,0 +1,77 @@
+"""Derivatives measured: a function along a line, its central and one-sided slopes, and whether it has a kink there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+class Line:
+    """A function of one number s, measured around s = 0.
+
+    ``phi(s)`` gives the value and the size of the terms that it was summed from, which bounds its rounding error
+    (``eps`` relative). ``scale`` is the length over which the function is expected to change. Slopes are central
+    differences of fourth order; four steps are tried, since a kink or the edge of a domain may lie between them.
+    """
+
+    def __init__(self, phi: Callable[[float], tuple[float, float]], eps: float, scale: float) -> None:
+        self.phi, self.eps = phi, eps
+        self.steps = [eps**0.2 * scale / 8**k for k in range(4)]
+        self.size = 0.0
+        self._known: dict[float, float] = {}
+
+    def at(self, s: float) -> float:
+        if s not in self._known:
+            self._known[s], size = self.phi(s)
+            self.size = max(self.size, size) if math.isfinite(size) else self.size
+        return self._known[s]
+
+    def slope(self, h: float) -> float:
+        """(8 (φ(h) − φ(−h)) − (φ(2h) − φ(−2h))) / 12 h, exact up to h⁴."""
+        return (8 * (self.at(h) - self.at(-h)) - (self.at(2 * h) - self.at(-2 * h))) / (12 * h)
+
+    def noise(self, h: float) -> float:
+        """What rounding may do to a slope."""
+        return 20 * self.eps * self.size / h
+
+    def sides(self, h: float) -> tuple[float, float]:
+        """The slopes on the left and on the right."""
+        return (self.at(0.0) - self.at(-h)) / h, (self.at(h) - self.at(0.0)) / h
+
+    def agrees(self, expected: float, tolerance: float) -> bool:
+        """Whether the slope at one of the steps is ``expected``."""
+        return any(abs(self.slope(h) - expected) <= tolerance + self.noise(h) for h in self.steps)
+
+    def best(self, expected: float) -> float:
+        """The measured slope: that of the step which comes nearest to ``expected``."""
+        return min((self.slope(h) for h in self.steps), key=lambda s: abs(s - expected) if math.isfinite(s) else math.inf)
+
+    def between(self, expected: float, tolerance: float) -> bool:
+        """Whether ``expected`` lies between the one-sided slopes."""
+        h = self.steps[-1]
+        sides = self.sides(h)
+        slack = tolerance + self.noise(h) + 1e-5 * (abs(sides[0]) + abs(sides[1]))
+        return min(sides) - slack <= expected <= max(sides) + slack
+
+    def _gap(self, h: float) -> float:
+        left, right = self.sides(h)
+        gap = abs(right - left)
+        return gap if gap > 1e-4 * (abs(left) + abs(right)) + 4 * self.noise(h) else 0.0
+
+    def kink(self) -> bool:
+        """Whether the one-sided slopes stay apart however small the step: a smooth function's approach each other."""
+        h = self.steps[0]
+        if not self._gap(h) > 0.75 * self._gap(2 * h):
+            return False
+        small, smaller = self.steps[1], self.steps[2]
+        return self._gap(smaller) > 0.75 * self._gap(small) > 0
+
+    def jump(self) -> bool:
+        """Whether the values on the two sides stay apart however small the step."""
+        near, nearest = (abs(self.at(h) - self.at(-h)) for h in (self.steps[1], self.steps[3]))
+        return nearest > 0.5 * near and nearest > 1e3 * self.eps * self.size
+
+    def finite(self) -> bool:
+        """Whether the function is finite here and, at the smallest step, on both sides."""
+        h = self.steps[-1]
+        return all(math.isfinite(self.at(s)) for s in (0.0, h, -h, 2 * h, -2 * h))
