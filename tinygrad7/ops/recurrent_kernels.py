@@ -1,0 +1,377 @@
+"""Whole recurrent sequences on arrays, forward and backward by hand: what stands behind ``rnn``, ``lstm`` and ``gru``.
+
+The readable form of each net is its reference in ``recurrent.py``; tests hold the two together. Here every choice is
+for speed, and every one was measured:
+
+- Sequences run over steps in a Python loop, so a step is few calls, each into memory that exists (``out=``).
+- What does not depend on the step before is one product: input projections in front, weight gradients behind.
+- The LSTM works on columns: the state is (H, B) and the gates of a step are (4, H, B), contiguous blocks. Skinny
+  products are faster in this shape, W (4H, K) times (K, B), than as (B, K) times (K, 4H).
+- σ(z) = ½ tanh(z/2) + ½: with the three sigmoid gates' weights halved beforehand, one ``tanh`` covers all four gates.
+- Backward goes over blocks of steps: the factors that do not wait for a cotangent are computed for a block at once.
+
+Sequences of different lengths (``off``: where a step is beyond its sequence's end) carry their state on unchanged.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tinygrad7.backend import Array, xp
+
+BLOCK = 256  # columns (steps × batch) that the LSTM's backward works on at once: its buffers then stay in the cache
+
+
+def off_steps(lengths: Array | None, steps: int) -> Array | None:
+    """(T, B): whether step t is beyond the end of sequence b. None where no sequence is shorter."""
+    if lengths is None:
+        return None
+    off = xp(lengths).arange(steps)[:, None] >= lengths[None, :]
+    return off if bool(off.any()) else None
+
+
+def clear(x: Array, off: Array | None) -> Array:
+    """``x`` (T, B, ...) with exact zeros where ``off``, whatever stood there (NaN too)."""
+    return x if off is None else xp(x).where(off[..., None], xp(x).zeros((), x.dtype), x)
+
+
+def turn(x: Array, lengths: Array | None, reverse: bool) -> Array:
+    """``x`` (T, B, ...) with each sequence in the opposite order, its padding where it was. Twice is once back."""
+    if not reverse:
+        return x
+    if lengths is None:
+        return x[::-1]
+    m = xp(x)
+    t = m.arange(x.shape[0])[:, None]
+    order = m.where(t < lengths[None, :], lengths[None, :] - 1 - t, t)
+    return x[order, m.arange(x.shape[1])[None, :]]
+
+
+class Kept(NamedTuple):
+    """What forward leaves for backward. ``x`` and ``hs`` (T+1, B, H; the initial state first) in the order of running."""
+
+    x: Array
+    hs: Array
+    gates: Any
+    cells: Any
+    off: Array | None
+    lengths: Array | None
+    reverse: bool
+    step: Any
+
+
+def _prepare(x: Array, h0: Array, lengths: Array | None, reverse: bool, dtype: Any) -> tuple[Array, Array, Array | None]:
+    """x in the order of running and without what stands in its padding; room for the states; where steps are off."""
+    off = off_steps(lengths, x.shape[0])
+    x = turn(clear(x, off), lengths, reverse)
+    hs = xp(x).empty((x.shape[0] + 1, *h0.shape), dtype)
+    hs[0] = h0
+    return x, hs, off
+
+
+def _finish(hs: Array, off: Array | None, lengths: Array | None, reverse: bool) -> tuple[Array, Array]:
+    """The outputs in the order of time, zero at padding, and the final state."""
+    return turn(clear(hs[1:], off), lengths, reverse), hs[-1].copy()
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape((-1, x.shape[-1]))
+
+
+def _project(x: Array, w: Array, b: Array | None, out: Array) -> None:
+    """out (T, B, G) = x wᵀ + b, as one product."""
+    m = xp(x)
+    m.matmul(m.ascontiguousarray(x).reshape((-1, x.shape[-1])), w.T, out=_rows(out))
+    if b is not None:
+        out += b
+
+
+def _weight_gradients(dz: Array, kept: Kept, w_ih: Array, needs: Any) -> tuple[Any, Any, Any, Any]:
+    """From z̄ (T, B, G) of all steps: x̄, and what is summed over steps: W̄_ih, W̄_hh, b̄."""
+    flat = _rows(dz)
+    need_x, need_ih, need_hh, need_b = needs
+    dx = turn((flat @ w_ih).reshape(kept.x.shape), kept.lengths, kept.reverse) if need_x else None
+    return (
+        dx,
+        flat.T @ xp(dz).ascontiguousarray(kept.x).reshape((flat.shape[0], -1)) if need_ih else None,
+        flat.T @ _rows(kept.hs[:-1]) if need_hh else None,
+        flat.sum(axis=0) if need_b else None,
+    )
+
+
+# ---- tanh or relu ------------------------------------------------------------------------------------------------
+
+
+def rnn_forward(
+    x: Array, h0: Array, w_ih: Array, w_hh: Array, b: Array | None, nonlinearity: str, lengths: Any, reverse: bool
+) -> tuple[tuple[Array, Array], Kept]:
+    """h_t = φ(W_ih x_t + W_hh h_{t−1} + b): the projections of x are written where the states will stand."""
+    m = xp(x)
+    dtype = m.result_type(x, h0, w_ih, w_hh)
+    x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
+    _project(x, w_ih, b, hs[1:])
+    w = m.ascontiguousarray(w_hh.T, dtype=dtype)
+    z = m.empty(h0.shape, dtype)
+    matmul, add, tanh, relu = m.matmul, m.add, m.tanh, nonlinearity == "relu"
+    h = hs[0]
+    for t, new in enumerate(hs[1:]):
+        matmul(h, w, out=z)
+        add(new, z, out=new)
+        if relu:
+            m.maximum(new, 0, out=new)
+        else:
+            tanh(new, out=new)
+        if off is not None:
+            m.copyto(new, h, where=off[t][:, None])
+        h = new
+    kept = Kept(x, hs, None, None, off, lengths, reverse, nonlinearity == "relu")
+    return _finish(hs, off, lengths, reverse), kept
+
+
+def rnn_backward(gy: Array, gh: Array, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
+    """h̄_t = ȳ_t + W_hhᵀ z̄_{t+1},   z̄_t = h̄_t φ'(z_t);   φ' = 1 − h² for tanh, [h > 0] for relu."""
+    m = xp(gy)
+    hs, off = kept.hs, kept.off
+    gy = turn(clear(gy, off), kept.lengths, kept.reverse)
+    if kept.step:
+        dz = (hs[1:] > 0).astype(hs.dtype)
+    else:
+        dz = hs[1:] * hs[1:]
+        m.subtract(1, dz, out=dz)
+    dh, passed = gh.astype(hs.dtype), None
+    matmul, add, multiply = m.matmul, m.add, m.multiply
+    for t in range(len(dz) - 1, -1, -1):
+        d = dz[t]
+        if off is not None:
+            passed = dh.copy()
+        add(dh, gy[t], out=dh)
+        multiply(d, dh, out=d)
+        if off is not None:
+            m.copyto(d, 0, where=off[t][:, None])
+        matmul(d, w_hh, out=dh)
+        if off is not None:
+            m.copyto(dh, passed, where=off[t][:, None])
+    dx, d_ih, d_hh, db = _weight_gradients(dz, kept, w_ih, (needs[0], *needs[2:]))
+    return [dx, dh if needs[1] else None, d_ih, d_hh, db]
+
+
+# ---- LSTM --------------------------------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """What an LSTM does between its products, element by element. CuPy arrays have kernels of their own for it."""
+
+    forward: Any  # (gates, c, new_c, h): pre-activations → activations, in place; then the new states
+    factors: Any  # (dz, gates, cells) → what backward needs of a block before any cotangent is known
+    backward: Any  # (dz, factors, k, dh, dc): cotangents of one step
+
+
+def _lstm_step(gates: Array, c: Array, new_c: Array, h: Array) -> None:
+    m = xp(gates)
+    m.tanh(gates, out=gates)
+    sigmoids = gates[:3]
+    m.multiply(sigmoids, 0.5, out=sigmoids)
+    m.add(sigmoids, 0.5, out=sigmoids)
+    i, f, o, g = gates
+    m.multiply(i, g, out=h)
+    m.multiply(f, c, out=new_c)
+    m.add(new_c, h, out=new_c)
+    m.tanh(new_c, out=h)
+    m.multiply(h, o, out=h)
+
+
+def _lstm_factors(dz: Array, gates: Array, cells: Array) -> tuple[Array, Array]:
+    """dz becomes ∂(c, c, h, c)/∂(zᵢ, z_f, zₒ, z_g), to be multiplied by those cotangents; f and ∂h/∂c beside it."""
+    m = xp(dz)
+    i, f, o, g = (gates[:, k] for k in range(4))
+    sigmoids, factors = gates[:, :3], dz[:, :3]
+    m.subtract(1, sigmoids, out=factors)
+    m.multiply(factors, sigmoids, out=factors)  # σ' = σ (1 − σ)
+    dz[:, 0] *= g
+    dz[:, 1] *= cells[:-1]
+    through = m.tanh(cells[1:])
+    dz[:, 2] *= through
+    m.multiply(g, g, out=dz[:, 3])
+    m.subtract(1, dz[:, 3], out=dz[:, 3])
+    dz[:, 3] *= i
+    m.multiply(through, through, out=through)
+    m.subtract(1, through, out=through)
+    through *= o
+    return f, through
+
+
+def _lstm_back(dz: Array, factors: tuple[Array, Array], k: int, dh: Array, dc: Array, room: Array) -> None:
+    f, through = factors
+    d = dz[k]
+    m = xp(d)
+    m.multiply(dh, through[k], out=room)
+    m.add(dc, room, out=dc)
+    m.multiply(d[:2], dc, out=d[:2])
+    m.multiply(d[2], dh, out=d[2])
+    m.multiply(d[3], dc, out=d[3])
+    m.multiply(dc, f[k], out=dc)
+
+
+ELEMENTWISE = Step(_lstm_step, _lstm_factors, _lstm_back)
+
+
+def lstm_forward(
+    x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b: Array | None, lengths: Any, reverse: bool, step: Step
+) -> tuple[tuple[Array, Array, Array], Kept]:
+    """Columns throughout: [W_ih | b | W_hh] times the column [x_t; 1; h_{t−1}] is everything that the gates need."""
+    m = xp(x)
+    dtype = m.result_type(x, h0, c0, w_ih, w_hh)
+    x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
+    (steps, batch, size), hidden = x.shape, h0.shape[1]
+    w = m.empty((4 * hidden, size + 1 + hidden), dtype)
+    w[:, :size], w[:, size], w[:, size + 1 :] = w_ih, 0 if b is None else b, w_hh
+    w[: 3 * hidden] *= 0.5
+    column = m.ones((size + 1 + hidden, batch), dtype)
+    column_x, h = column[:size], column[size + 1 :]
+    h[...] = h0.T
+    gates = m.empty((steps, 4, hidden, batch), dtype)
+    products = gates.reshape((steps, 4 * hidden, batch))
+    cells = m.empty((steps + 1, hidden, batch), dtype)
+    cells[0] = c0.T
+    matmul, forward, h_rows = m.matmul, step.forward, h.T
+    for t, x_t in enumerate(x.transpose(0, 2, 1)):
+        column_x[...] = x_t
+        matmul(w, column, out=products[t])
+        forward(gates[t], cells[t], cells[t + 1], h)
+        if off is not None:
+            m.copyto(cells[t + 1], cells[t], where=off[t])
+            m.copyto(h, hs[t].T, where=off[t])
+        hs[t + 1] = h_rows
+    kept = Kept(x, hs, gates, cells, off, lengths, reverse, step)
+    return (*_finish(hs, off, lengths, reverse), m.ascontiguousarray(cells[-1].T)), kept
+
+
+def lstm_backward(gy: Array, gh: Array, gc: Array, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
+    """h̄_t = ȳ_t + W_hhᵀ z̄_{t+1};   c̄_t = f_{t+1} c̄_{t+1} + h̄_t o (1 − tanh² c_t);   z̄ from these, gate by gate."""
+    m = xp(gy)
+    x, hs, gates, cells, off = kept.x, kept.hs, kept.gates, kept.cells, kept.off
+    steps, _, hidden, batch = gates.shape
+    dtype = gates.dtype
+    gy = turn(clear(gy, off), kept.lengths, kept.reverse).transpose(0, 2, 1)
+    w = m.ascontiguousarray(w_hh.T, dtype=dtype)
+    dh, dc = m.array(gh.T, dtype=dtype, order="C"), m.array(gc.T, dtype=dtype, order="C")
+    need_x, need_h, need_c, need_ih, need_hh, need_b = needs
+    dx = m.empty(x.shape, dtype) if need_x else None
+    d_ih = m.zeros(w_ih.shape, dtype) if need_ih else None
+    d_hh = m.zeros(w_hh.shape, dtype) if need_hh else None
+    db = m.zeros(4 * hidden, dtype) if need_b else None
+    size = max(1, min(steps, BLOCK // max(batch, 1)))
+    blocks = m.empty((size, 4, hidden, batch), dtype)
+    room = m.empty((hidden, batch), dtype)
+    side = m.empty((4 * hidden, size, batch), dtype)
+    matmul, backward = m.matmul, kept.step.backward
+    for end in range(steps, 0, -size):
+        start = max(0, end - size)
+        dz = blocks[: end - start]
+        products = dz.reshape((end - start, 4 * hidden, batch))
+        gy_block = m.ascontiguousarray(gy[start:end])
+        factors = kept.step.factors(dz, gates[start:end], cells[start : end + 1])
+        for k in range(end - start - 1, -1, -1):
+            mask = None if off is None else off[start + k]
+            if mask is not None:
+                passed_h, passed_c = dh.copy(), dc.copy()
+            m.add(dh, gy_block[k], out=dh)
+            backward(dz, factors, k, dh, dc, room)
+            if mask is not None:
+                m.copyto(dz[k], 0, where=mask)
+                m.copyto(dc, passed_c, where=mask)
+            matmul(w, products[k], out=dh)
+            if mask is not None:
+                m.copyto(dh, passed_h, where=mask)
+        flat = side[:, : end - start] if end - start == size else m.empty((4 * hidden, end - start, batch), dtype)
+        flat[...] = products.transpose(1, 0, 2)
+        flat = flat.reshape((4 * hidden, -1))
+        if dx is not None:
+            dx[start:end] = (flat.T @ w_ih).reshape(dx[start:end].shape)
+        if d_ih is not None:
+            d_ih += flat @ m.ascontiguousarray(x[start:end]).reshape((flat.shape[1], -1))
+        if d_hh is not None:
+            d_hh += flat @ hs[start:end].reshape((flat.shape[1], -1))
+        if db is not None:
+            db += flat.sum(axis=1)
+    dx = turn(dx, kept.lengths, kept.reverse) if dx is not None else None
+    return [dx, dh.T if need_h else None, dc.T if need_c else None, d_ih, d_hh, db]
+
+
+# ---- GRU ---------------------------------------------------------------------------------------------------------
+
+
+def gru_forward(
+    x: Array, h0: Array, w_ih: Array, w_hh: Array, b: Array | None, b_hn: Array | None, lengths: Any, reverse: bool
+) -> tuple[tuple[Array, Array], Kept]:
+    """Rows throughout. ``gates`` keeps (r, z, n) of every step, ``cells`` the candidate's recurrent part."""
+    m = xp(x)
+    dtype = m.result_type(x, h0, w_ih, w_hh)
+    x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
+    (steps, batch, _), hidden = x.shape, h0.shape[1]
+    gates = m.empty((steps, batch, 3 * hidden), dtype)
+    _project(x, w_ih, b, gates)
+    w = m.ascontiguousarray(w_hh.T, dtype=dtype)
+    recurrent = m.empty((batch, 3 * hidden), dtype)
+    candidates = m.empty((steps, batch, hidden), dtype)
+    for t in range(steps):
+        h, new, a = hs[t], hs[t + 1], gates[t]
+        m.matmul(h, w, out=recurrent)
+        rz, n, inner = a[:, : 2 * hidden], a[:, 2 * hidden :], candidates[t]
+        m.add(rz, recurrent[:, : 2 * hidden], out=rz)
+        m.multiply(rz, 0.5, out=rz)
+        m.tanh(rz, out=rz)
+        m.multiply(rz, 0.5, out=rz)
+        m.add(rz, 0.5, out=rz)
+        r, z = rz[:, :hidden], rz[:, hidden:]
+        m.add(recurrent[:, 2 * hidden :], 0 if b_hn is None else b_hn, out=inner)
+        m.multiply(r, inner, out=new)
+        m.add(n, new, out=n)
+        m.tanh(n, out=n)
+        m.subtract(h, n, out=new)  # h' = n + z (h − n)
+        m.multiply(new, z, out=new)
+        m.add(new, n, out=new)
+        if off is not None:
+            m.copyto(new, h, where=off[t][:, None])
+    kept = Kept(x, hs, gates, candidates, off, lengths, reverse, None)
+    return _finish(hs, off, lengths, reverse), kept
+
+
+def gru_backward(gy: Array, gh: Array, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
+    """z̄ of the input side and of the recurrent side differ in the candidate, where the recurrent one has r as factor."""
+    m = xp(gy)
+    hs, gates, off = kept.hs, kept.gates, kept.off
+    steps, batch, triple = gates.shape
+    hidden = triple // 3
+    gy = turn(clear(gy, off), kept.lengths, kept.reverse)
+    r, z, n = (gates[..., k * hidden : (k + 1) * hidden] for k in range(3))
+    dz = m.empty(gates.shape, gates.dtype)
+    by_n = (1 - z) * (1 - n * n)  # ∂h'/∂(the candidate's pre-activation)
+    dz[..., :hidden] = kept.cells * r * (1 - r)
+    dz[..., hidden : 2 * hidden] = (hs[:-1] - n) * z * (1 - z)
+    dh, passed = gh.astype(gates.dtype), None
+    inner = m.empty((steps, batch, hidden), gates.dtype)
+    side = m.empty((batch, triple), gates.dtype)
+    for t in range(steps - 1, -1, -1):
+        d = dz[t]
+        if off is not None:
+            passed = dh.copy()
+        dh += gy[t]
+        dn = d[:, 2 * hidden :]
+        m.multiply(dh, by_n[t], out=dn)
+        d[:, :hidden] *= dn
+        d[:, hidden : 2 * hidden] *= dh
+        if off is not None:
+            m.copyto(d, 0, where=off[t][:, None])
+        m.multiply(dn, r[t], out=inner[t])
+        side[:, : 2 * hidden], side[:, 2 * hidden :] = d[:, : 2 * hidden], inner[t]
+        dh *= z[t]
+        dh += side @ w_hh
+        if off is not None:
+            m.copyto(dh, passed, where=off[t][:, None])
+    dx, d_ih, _, db = _weight_gradients(dz, kept, w_ih, (needs[0], needs[2], False, needs[4]))
+    d_hh = None
+    if needs[3]:
+        before = _rows(hs[:-1])
+        d_hh = m.concatenate([_rows(dz[..., : 2 * hidden]).T @ before, _rows(inner).T @ before])
+    return [dx, dh if needs[1] else None, d_ih, d_hh, db, _rows(inner).sum(axis=0) if needs[5] else None]
