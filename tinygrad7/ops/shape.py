@@ -42,7 +42,7 @@ def _reshape_domain(pick: Pick) -> Call:
     return (pick.array(shape), pick.choice([-1, (math.prod(shape),), (1, -1), tuple(reversed(shape))])), {}
 
 
-@primitive("reshape", domain=_reshape_domain, method=False)
+@primitive("reshape", domain=_reshape_domain, static=("shape",), method=False)
 def _reshape(x: Any, shape: Any) -> Any:
     """The same elements in another shape.   y = reshape(x, shape)      x̄ = reshape(ȳ, shape of x)"""
     return xp(x).reshape(x, shape)
