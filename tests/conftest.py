@@ -5,11 +5,13 @@
     pytest -m gpu                 the same on a real device, which is then required
 
 On the other two backends, tests marked ``host`` are left out: they say something about NumPy arrays themselves.
+``HYPOTHESIS_PROFILE=deep pytest`` looks longer.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before NumPy is imported: two workers share two cores
@@ -18,7 +20,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
+
+from tests import standin
+from tests.helpers import host
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.register_profile("deep", deadline=None, max_examples=10_000)
@@ -26,4 +32,67 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--backend", choices=("numpy", "standin"), default="numpy", help="where new tensors live")
+    parser.addoption("--backend", choices=("numpy", "standin", "cuda"), default="numpy", help="where new tensors live")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("markexpr", "") == "gpu":
+        config.option.backend = "cuda"
+    if config.option.backend == "numpy":
+        return
+    if config.option.backend == "standin":
+        standin.install()
+    else:
+        from tinygrad7.backend import DeviceError, cuda
+
+        try:
+            cuda()
+        except DeviceError as error:
+            raise pytest.UsageError(str(error)) from None
+    for name in ("assert_allclose", "assert_array_equal", "assert_equal", "assert_array_less", "assert_array_almost_equal"):
+        setattr(np.testing, name, _of_host_values(getattr(np.testing, name)))
+
+
+def _of_host_values(check: Any) -> Any:
+    """A comparison of ``np.testing`` that fetches device arrays first, so that one test serves every backend."""
+
+    def compare(actual: Any, desired: Any, *args: Any, **kwargs: Any) -> Any:
+        return check(host(actual), host(desired), *args, **kwargs)
+
+    return compare
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.backend == "numpy":
+        return
+    left_out = [item for item in items if item.get_closest_marker("host")]
+    items[:] = [item for item in items if not item.get_closest_marker("host")]
+    config.hook.pytest_deselected(items=left_out)
+    if config.option.backend == "cuda":
+        for item in items:
+            item.add_marker("gpu")
+
+
+@pytest.fixture(autouse=True)
+def _default_device(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every new tensor lives on the backend under test."""
+    if request.config.option.backend == "numpy":
+        yield
+        return
+    import tinygrad7 as tg
+
+    with tg.device("cuda"):
+        yield
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The CuPy module: the stand-in while the test runs, the real one under ``-m gpu``."""
+    from tinygrad7 import backend
+
+    if request.config.option.backend == "numpy":
+        for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(backend, "_MODULES", dict(backend._MODULES))
+        monkeypatch.setitem(sys.modules, "cupy", standin.MODULE)
+    yield backend.cuda()

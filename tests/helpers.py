@@ -1,0 +1,21 @@
+"""Small tools that many tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import is_array, to_numpy
+from tinygrad7.tensor import Tensor
+
+
+def host(value: Any) -> Any:
+    """Tensors and device arrays (also inside lists, tuples and dicts) as NumPy arrays; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.numpy()
+    if isinstance(value, dict):
+        return {key: host(v) for key, v in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)([host(v) for v in value])
+    return to_numpy(value) if is_array(value) else value
