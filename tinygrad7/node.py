@@ -41,12 +41,12 @@ class Node:
         self,
         plan: Plan,
         parents: tuple[Any, ...],
-        constants: tuple[Any, ...],
         saved: Any,
-        params: tuple[Any, ...],
         scope: Scope | None,
         shape: Any,
         dtype: Any,
+        constants: tuple[Any, ...] = (),
+        params: tuple[Any, ...] = (),
     ) -> None:
         self.birth = next(BIRTH)
         self.plan = plan
@@ -78,9 +78,10 @@ class Leaf:
 
     def written(self, by: str) -> None:
         """Stamp the leaf: its array has just been written into by ``by`` ('assign', 'an optimizer step')."""
+        if not self.stamp:  # once in, it stays in
+            WRITTEN.add(self)
         self.stamp = _newest_write[0] = next(BIRTH)
         self.stamped_by = by
-        WRITTEN.add(self)
 
 
 def newest_write() -> int:
