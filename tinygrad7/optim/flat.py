@@ -15,7 +15,7 @@ from tinygrad7.backend import Array, device_of, xp
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
 
-CHUNK = 16384  # elements of a piece on the CPU; a GPU takes everything at once
+CHUNK = 32768  # elements of a piece on the CPU; a GPU takes everything at once
 
 
 class Piece:
@@ -78,10 +78,6 @@ class Block:
             for name, array in zip(names_here, arrays, strict=True)
         ]
 
-    def fits(self, tensor: Tensor) -> bool:
-        """Whether ``tensor`` is still of this block's dtype and device."""
-        return bool(tensor._data.dtype == self.values.dtype) and device_of(tensor._data) == self.device
-
     def adopt(self, i: int) -> None:
         """Make tensor ``i`` a view of the flat array, with the value that it has now."""
         tensor = self.tensors[i]
@@ -91,15 +87,22 @@ class Block:
         if isinstance(tensor._node, Leaf):
             tensor._node.data = view
 
-    def gradients(self) -> list[Array]:
-        """The gradient of every tensor, flat, or None. Tensors that were bound to another array are adopted again."""
-        found = []
-        for i, (tensor, view) in enumerate(zip(self.tensors, self.views, strict=True)):
-            if tensor._data is not view:
+    def follow(self) -> bool:
+        """Adopt again what was bound to another array since (by another optimizer, a deep copy, ``module.to``).
+
+        False where a tensor no longer fits into this block.
+        """
+        for i, tensor in enumerate(self.tensors):
+            if tensor._data is not self.views[i]:
+                if tensor._data.dtype != self.values.dtype or device_of(tensor._data) != self.device:
+                    return False
                 self.adopt(i)
-            gradient = tensor._node.grad  # type: ignore[union-attr]
-            found.append(None if gradient is None else gradient.reshape(-1))
-        return found
+        return True
+
+    def gradients(self) -> list[Array]:
+        """The gradient of every tensor, flat, or None."""
+        found = [tensor._node.grad for tensor in self.tensors]  # type: ignore[union-attr]
+        return [gradient if gradient is None else gradient.reshape(-1) for gradient in found]
 
     def pieces(self, gradients: list[Array]) -> list[Piece]:
         """The pieces that have a gradient, with it read; their parameters' counts are level within a piece."""

@@ -127,10 +127,9 @@ class Optimizer:
         now.step = self.steps
         read = []
         work: list[tuple[Group, list[Piece]]] = []
+        if not all([block.follow() for group in self.groups for block in group.blocks]):
+            self._move()
         for group in self.groups:
-            if not all(block.fits(tensor) for block in group.blocks for tensor in block.tensors):
-                self._move()
-                return self.step()
             for block in group.blocks:
                 gradients = block.gradients()
                 read.append((block, gradients))
