@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import is_array, xp
+from tinygrad7.backend import device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
+from tinygrad7.ops.elementwise import _plain
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.ops.shape import (
     _add_at,
@@ -131,7 +132,7 @@ def _einsum_rule(g: Any, index: int, operands: Any, operands_shape: Any, subscri
     if len(unique) == len(mine):
         return spread
     grids = np.indices([sizes[c] for c in unique], sparse=True)
-    return _scatter(spread, tuple([grids[unique.index(c)] for c in mine]), shape)
+    return _scatter(spread, _clean_index(tuple([grids[unique.index(c)] for c in mine]), spread), shape)
 
 
 def _explicit(subscripts: str, shapes: Any) -> tuple[list[str], str]:
@@ -182,14 +183,14 @@ def embedding(weight: Any, indices: Any) -> Any:
     """Rows of ``weight`` (V, E) looked up: ``indices`` (...) integers in [0, V) give (..., E).   W̄[i] = Σ ȳ where i was used
 
     Raises ``IndexError`` for an index outside, ``TypeError`` for indices that are no integers."""
-    indices = _clean_index(indices)
+    indices = _clean_index(indices, None)  # checked where they are, then moved to the weight
     indices = indices if is_array(indices) else np.asarray(indices)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
     rows = shape_of(weight)[0]
     if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < rows):
         raise IndexError(f"embedding: indices from {int(indices.min())} to {int(indices.max())} in a table of {rows} rows")
-    return _embedding(weight, indices)
+    return _embedding(weight, to_device(indices, device_of(_plain(weight))))
 
 
 __all__ = ["getitem", "sum_to", "xp"]

@@ -209,10 +209,10 @@ _scatter.vjp(x=lambda g, index: getitem(g, index))
 _getitem.vjp(x=lambda g, index, x_shape: _scatter(g, index, x_shape), into={"x": lambda buffer, g, index, x_shape: _add_at(buffer, g, index)})
 
 
-def _clean_index(index: Any) -> Any:
-    """An index with lists made arrays, tensors unwrapped, and arrays copied."""
+def _clean_index(index: Any, x: Any) -> Any:
+    """An index into x with lists made arrays, tensors unwrapped, and arrays copied to where x is."""
     if isinstance(index, tuple):
-        return tuple([_clean_index(part) for part in index])
+        return tuple([_clean_index(part, x) for part in index])
     if isinstance(index, Tensor):
         if index.requires_grad:
             raise TypeError("getitem: an index has no gradient; pass integers, slices or an integer tensor")
@@ -221,12 +221,15 @@ def _clean_index(index: Any) -> Any:
         index = np.asarray(index, dtype=None if index else np.intp)
     if is_array(index) and index.dtype.kind == "f":
         raise IndexError(f"getitem: an index must be integer or boolean, not {index.dtype}")
+    data = x._data if isinstance(x, Tensor) else x
+    if is_array(index) and index.ndim and is_array(data) and device_of(index) != device_of(data):
+        return to_device(index, device_of(data))
     return own(index)
 
 
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]`` with NumPy's basic and advanced indexing (numbers, slices, None, ..., integer and boolean arrays)."""
-    return _getitem(x, index if type(index) in _BASIC else _clean_index(index))
+    return _getitem(x, index if type(index) in _BASIC else _clean_index(index, x))
 
 
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
@@ -236,7 +239,7 @@ Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
 @function(method=True)
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
-    indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices))
+    indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x)
     if axis is None:
         return _getitem(_reshape(x, -1), indices)
     (axis,) = _normal_axes(axis, ndim_of(x), "take")
@@ -246,7 +249,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 @function(method=False)
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     """Elements picked one by one along ``axis``, as ``numpy.take_along_axis``: the companion of argmax and argsort."""
-    indices = _clean_index(indices)
+    indices = _clean_index(indices, x)
     if axis is None:
         return _getitem(_reshape(x, -1), indices)
     ndim = ndim_of(x)
