@@ -1,0 +1,249 @@
+"""Every op, and what is built on them, on device arrays: the stand-in here, a real device under ``-m gpu``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad7 as tg
+from tests import standin
+from tests.helpers import host
+from tinygrad7 import backend
+from tinygrad7.backend import DeviceError
+from tinygrad7.tape import REGISTRY, Op
+from tinygrad7.testing.picks import examples
+
+OWN = sorted(name for name, op in REGISTRY.items() if op.module.startswith("tinygrad7.") and name != "transfer")
+
+
+def on_device(value: Any) -> Any:
+    """Arrays in an op's arguments, also inside tuples, moved to the device."""
+    if isinstance(value, tuple):
+        return tuple([on_device(v) for v in value])
+    return backend.to_device(value, "cuda:0") if isinstance(value, np.ndarray) else value
+
+
+def live_arguments(op: Op, args: tuple[Any, ...]) -> list[int]:
+    tensors = range(len(args)) if op.variadic else op.tensors
+    return [i for i in tensors if i < len(args) and isinstance(args[i], np.ndarray) and args[i].dtype.kind == "f"]
+
+
+def run(op: Op, args: tuple[Any, ...], kwargs: Any, device: str) -> list[list[Any]]:
+    """Values, gradients and second derivatives (of the squared gradients' sum) of one call on ``device``."""
+    place = on_device if device == "cuda" else lambda v: v
+    live = live_arguments(op, args)
+    given = [tg.tensor(a, requires_grad=True, device=device) if i in live else place(a) for i, a in enumerate(args)]
+    leaves = [given[i] for i in live]
+    out = op.call(*given, **{k: place(v) for k, v in kwargs.items()})
+    outs = [t for t in (out if isinstance(out, tuple) else (out,)) if t.dtype.kind == "f"]
+    seeds = [place(np.cos(np.arange(t.size)).reshape(t.shape)) for t in outs]
+    loss = sum((t * s).sum() for t, s in zip(outs, seeds, strict=True))
+    grads = tg.gradients(loss, leaves, create_graph=True, unreached="zero")
+    total = sum((g * g).sum() for g in grads)
+    seconds = tg.gradients(total, leaves, unreached="zero") if total.requires_grad else []
+    loss.backward()
+    return [outs, grads, seconds, [leaf.grad for leaf in leaves if leaf.grad is not None]]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_op_on_the_device_agrees_with_numpy_in_value_and_two_derivatives(name: str, cuda: Any) -> None:
+    op = REGISTRY[name]
+    for args, kwargs in examples(op, rng=7, count=4):
+        for on_host, found in zip(run(op, args, kwargs, "cpu"), run(op, args, kwargs, "cuda"), strict=True):
+            for x, y in zip(on_host, found, strict=True):
+                assert x.dtype == y.dtype
+                assert backend.device_of(getattr(y, "_data", y)) == "cuda:0"
+                np.testing.assert_allclose(host(y), host(x), rtol=1e-11, atol=1e-11)
+
+
+def test_moving_a_tensor_is_recorded_and_its_gradient_comes_back(cuda: Any) -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True, device="cpu")
+    y = (x * 3).to("cuda")
+    assert y.device == "cuda:0"
+    (y * y).sum().backward()
+    assert isinstance(x.grad, np.ndarray)
+    np.testing.assert_allclose(x.grad, [18.0, 36.0])
+
+
+def test_a_device_tensor_answers_with_device_arrays_and_numpy_only_by_name(cuda: Any) -> None:
+    x = tg.tensor([[1.0, -2.0]], requires_grad=True, device="cuda")
+    x.sum().backward()
+    assert type(x.data) is cuda.ndarray and type(x.grad) is cuda.ndarray
+    assert type(x.numpy()) is np.ndarray
+    assert x.sum().item() == -1.0
+    assert f"{x.sum():.1f}" == "-1.0"
+    assert "device='cuda:0'" in repr(x)
+    assert x.detach().tolist() == [[1.0, -2.0]]
+    with pytest.raises(TypeError, match=r"np\.asarray\(t\).*\.numpy\(\)"):
+        np.asarray(x)
+
+
+def test_creation_asks_the_default_device_and_computation_asks_the_data(cuda: Any) -> None:
+    with tg.device("cuda"):
+        made = [tg.tensor([1.0]), tg.zeros((2,)), tg.normal((2,), rng=0), tg.arange(3), tg.eye(2), tg.full((1,), 2.0)]
+        on_cpu = tg.tensor([1.0], device="cpu")
+        assert (on_cpu * 2).device == "cpu"
+    assert [t.device for t in made] == ["cuda:0"] * len(made)
+    assert [(t * 2).device for t in made] == ["cuda:0"] * len(made)
+    assert tg.zeros_like(made[0]).device == tg.ones_like(made[0]).device == "cuda:0"
+    assert tg.tensor(made[1]).device == "cuda:0"
+    np.testing.assert_array_equal(host(made[2]), tg.normal((2,), rng=0, device="cpu").numpy())
+
+
+def test_operands_of_two_devices_are_refused_by_name(cuda: Any) -> None:
+    here, there = tg.tensor([1.0, 2.0], device="cpu"), tg.tensor([1.0, 2.0], device="cuda")
+    for f in (lambda: here + there, lambda: there * here, lambda: tg.concatenate([here, there]), lambda: there @ here):
+        with pytest.raises(TypeError, match=r"operands live on cpu and cuda:0.*t\.to\("):
+            f()
+    with pytest.raises(TypeError, match="operands live on cpu and cuda:0"):
+        there * np.ones(2)
+
+
+def test_arrays_of_the_users_own_making_are_tensors_on_their_device(cuda: Any) -> None:
+    a = cuda.asarray(np.array([1.0, 2.0], np.float32))
+    x = tg.tensor(a, requires_grad=True)
+    assert x.device == "cuda:0" and x.dtype == np.float32
+    y = (a * x).sum() + (x * a).sum()
+    y.backward()
+    np.testing.assert_allclose(host(x.grad), [2.0, 4.0])
+
+
+def test_an_index_from_the_host_is_brought_to_the_data(cuda: Any) -> None:
+    value = np.arange(12.0).reshape(4, 3)
+    index = np.array([0, 2, 2])
+    for read in (
+        lambda x: x[index],
+        lambda x: x[[0, 2, 2]],
+        lambda x: x[index, index],
+        lambda x: x[value[:, 0] > 2],
+        lambda x: tg.take(x, index, axis=1),
+        lambda x: tg.take_along_axis(x, np.array([[1], [0], [2], [1]]), 1),
+        lambda x: tg.embedding(x, index),
+        lambda x: tg.where(tg.tensor(value, device=x.device) > 3, x, 0.0),
+    ):
+        found = []
+        for device in ("cpu", "cuda"):
+            x = tg.tensor(value, requires_grad=True, device=device)
+            y = read(x)
+            (y * y).sum().backward()
+            found += [host(y), host(x.grad)]
+        np.testing.assert_array_equal(found[2], found[0])
+        np.testing.assert_array_equal(found[3], found[1])
+
+
+def test_every_transform_runs_on_the_device(cuda: Any) -> None:
+    value = np.array([0.3, -0.7, 1.1])
+
+    def f(x: Any) -> Any:
+        return (tg.tanh(x) * x).sum()
+
+    def g(x: Any) -> Any:
+        return tg.sin(x) * x.sum()
+
+    def transforms(x: Any) -> list[Any]:
+        y, pull = tg.vjp(g, x)
+        return [
+            tg.grad(f)(x), *tg.value_and_grad(f)(x), y, *pull(x), *tg.jvp(g, [x], [x]), tg.jacobian(g)(x),
+            tg.hessian(f)(x), tg.hvp(f, x, x), tg.ggnvp(g, lambda y: (y * y).sum(), x, x), tg.checkpoint(g, x),
+        ]  # fmt: skip
+
+    on_host = transforms(tg.tensor(value, device="cpu"))
+    on_device_ = transforms(tg.tensor(value, device="cuda"))
+    for a, b in zip(on_host, on_device_, strict=True):
+        assert b.device == "cuda:0"
+        np.testing.assert_allclose(host(b), host(a), rtol=1e-12)
+
+
+def test_the_tape_and_its_cotangents_are_the_same_on_the_device(cuda: Any) -> None:
+    def tape(device: str) -> Any:
+        x = tg.tensor([0.5, 2.0], requires_grad=True, name="x", device=device)
+        with tg.step(0):
+            y = tg.log(x) * x
+        return tg.Tape(y.sum())
+
+    here, there = tape("cpu"), tape("cuda")
+    assert str(there).replace(" on cuda:0", "") == str(here)
+    for a, b in zip(here.cotangents(), there.cotangents(), strict=True):
+        np.testing.assert_allclose(host(b), host(a))
+
+
+def test_anomalies_are_found_on_the_device(cuda: Any) -> None:
+    x = tg.tensor([1.0, 0.0], requires_grad=True, device="cuda")
+    with tg.detect_anomaly(), pytest.raises(tg.AnomalyError, match=r"divide.*(?s:.*)on cuda:0"):
+        1.0 / x
+
+
+def test_writes_are_noticed_on_the_device(cuda: Any) -> None:
+    w = tg.tensor([1.0, 2.0], requires_grad=True, name="w", device="cuda")
+    loss = (w * w).sum()
+    w.assign([3.0, 4.0])
+    with pytest.raises(RuntimeError, match="leaf 'w', which assign"):
+        loss.backward()
+    np.testing.assert_array_equal(host(w), [3.0, 4.0])
+
+
+def test_a_gradient_must_live_where_its_tensor_does(cuda: Any) -> None:
+    w = tg.tensor([1.0], requires_grad=True, device="cuda", dtype="float64")
+    with pytest.raises(ValueError, match="grad must live on cuda:0, like its tensor; got one on cpu"):
+        w.grad = np.ones(1)
+
+
+def test_an_op_with_a_kernel_for_the_device_uses_it_there_only(cuda: Any) -> None:
+    @tg.primitive("twice", domain=lambda pick: ((pick.array(pick.shape()),), {}))
+    def twice_for_kernels(x: Any) -> Any:
+        """Double.   y = 2 x      x̄ = 2 ȳ"""
+        return x * 2
+
+    twice_for_kernels.vjp(x=lambda g: g * 2)
+    used = []
+    twice_for_kernels.kernel("cupy", lambda x: used.append(type(x)) or x + x)
+    try:
+        twice_for_kernels(tg.tensor([1.0], device="cpu"))
+        assert used == []
+        assert twice_for_kernels(tg.tensor([1.0], device="cuda")).item() == 2.0
+        assert used == [cuda.ndarray]
+    finally:
+        del REGISTRY["twice_for_kernels"]
+
+
+# ---- errors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", "", 0, None])
+def test_a_name_that_is_no_device_is_refused(name: Any) -> None:
+    with pytest.raises(DeviceError, match="unknown device .*: use 'cpu', 'cuda' or 'cuda:1'"):
+        tg.device(name)
+
+
+def test_a_device_number_too_high_is_refused(cuda: Any) -> None:
+    with pytest.raises(DeviceError, match=r"device 'cuda:99' does not exist: this machine has \d+ CUDA device"):
+        tg.tensor([1.0], device="cuda:99")
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("ask", [lambda: tg.tensor(1.0, device="cuda"), lambda: tg.zeros(2).to("cuda"), lambda: tg.device("cuda:1")])
+def test_without_cupy_the_error_says_how_to_get_it(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(DeviceError, match=r"needs CuPy, which is not installed: pip install 'tinygrad7\[cuda12\]'"):
+        ask()
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("kind", ["raises", "none"])
+def test_without_a_gpu_the_error_says_that(kind: str, cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> int:
+        if kind == "none":
+            return 0
+        raise standin.CUDARuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+
+    monkeypatch.delitem(backend._MODULES, cuda.ndarray)
+    monkeypatch.setattr(cuda.cuda.runtime, "getDeviceCount", none)
+    reason = "the driver reports 0 devices" if kind == "none" else "cudaErrorInsufficientDriver"
+    with pytest.raises(DeviceError, match=f"needs an NVIDIA GPU: CuPy is installed but finds none .*{reason}.*nvidia-smi"):
+        tg.tensor(1.0, device="cuda")
+
+
+# ---- the stand-in itself -----------------------------------------------------------------------------------------
