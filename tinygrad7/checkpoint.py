@@ -79,7 +79,7 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
     plan = _SegmentPlan((True,) * len(parents), rule, rule_recorded, run)
     live_outputs = [isinstance(t, Tensor) and t.requires_grad for t in leaves(result)]
     shapes, dtypes = tuple([y.shape for y in values]), tuple([y.dtype for y in values])
-    node = Node(plan, parents, (), (), (), state.scope, shapes, dtypes)
+    node = Node(plan, parents, (), state.scope, shapes, dtypes)
     made = iter(project(node, tuple(values)))
     return rebuild(result, iter([next(made) if isinstance(t, Tensor) and t.requires_grad else t for t in leaves(result)]))
 
@@ -92,8 +92,8 @@ class _SegmentPlan(Plan):
     def __init__(
         self, live: tuple[bool, ...], rule: Callable[..., Any], recorded: Callable[..., Any], run: Callable[..., Any]
     ) -> None:
-        self.op, self.live, self.sources, self.rules, self.keep = CHECKPOINT, live, [], [], None
-        self.joint, self.recorded, self.run = (rule, None), recorded, run
+        self.op, self.live, self.sources, self.rules, self.keep = CHECKPOINT, live, [], None, None
+        self.joint, self.recorded, self.run, self.exact = (rule, None), recorded, run, False
 
 
 def _inside(x: Any) -> Any:

@@ -59,29 +59,33 @@ def walk(
     needed = _on_the_way(tape, wanted) if wanted is not None else None
     written = newest_write()
     watch = STATE.get().watch
+    special = needed is not None or visit is not None
     owned: set[Any] = set()
     kept: dict[Any, Any] = {}
     for node in tape:
         bar = bars.pop(node, None)
         if bar is None:
             continue
-        if visit is not None:
-            visit(node, bar)
-        if needed is not None and node in wanted:  # type: ignore[operator]
-            kept[node] = bar.copy() if node in owned else bar
-        if type(node) is Leaf:
-            if needed is None:
-                kept[node] = bar if node in owned else bar.copy()
-            continue
-        plan, saved, parents = node.plan, node.saved, node.parents
-        if plan is PICKED:
-            _pick(bars, node, bar)
-            continue
+        if special:
+            if visit is not None:
+                visit(node, bar)
+            if needed is not None and node in wanted:  # type: ignore[operator]
+                kept[node] = bar.copy() if node in owned else bar
+        saved, plan, parents = node.saved, node.plan, node.parents
         if saved is None:
             raise RuntimeError(played_twice(node, tape))
-        if node.birth < written:
+        if node.birth < written and type(node) is Node:
             check_stale(node)
-        rules = plan.rules if plan.joint is None else _joint_rules(node, bar)
+        rules = plan.rules
+        if rules is None:
+            if type(node) is Leaf:
+                if needed is None:
+                    kept[node] = bar if node in owned else bar.copy()
+                continue
+            if plan is PICKED:
+                _pick(bars, node, bar)
+                continue
+            rules = _joint_rules(node, bar)
         for i, f, pick, into in rules:
             parent = parents[i]
             if needed is not None and parent not in needed:
@@ -89,21 +93,23 @@ def walk(
             old = bars.get(parent)
             if into is not None:
                 if parent not in owned:
-                    old = _buffer(parent, bar, old)
-                    bars[parent] = old
+                    old = bars[parent] = _buffer(parent, bar, old)
                     owned.add(parent)
                 _add_into(into, old, bar, pick, saved)
                 continue
             if pick is None:
                 part = f(bar)
+            elif pick is True:
+                part = f(bar, saved)
             elif pick.__class__ is int:
                 part = f(bar, saved[pick])
             else:
                 part = f(bar, *pick(saved))
-            if part.shape != parent.shape:
-                part = _sum_to(part, parent.shape)
-            if part.dtype is not parent.dtype and part.dtype != parent.dtype:
-                part = part.astype(parent.dtype)
+            if not plan.exact:
+                if part.shape != parent.shape:
+                    part = _sum_to(part, parent.shape)
+                if part.dtype is not parent.dtype and part.dtype != parent.dtype:
+                    part = part.astype(parent.dtype)
             if watch and not finite(part) and finite(bar, saved):
                 report_backward(node, bar, part)
             if old is None:
@@ -125,12 +131,16 @@ def _buffer(parent: Any, bar: Any, old: Any) -> Array:
 
 
 def _add_into(into: Any, buffer: Any, bar: Any, pick: Any, saved: Any) -> None:
+    _apply(lambda g, *rest: into(buffer, g, *rest), bar, pick, saved)
+
+
+def _apply(rule: Any, bar: Any, pick: Any, saved: Any) -> Any:
+    """A rule called with the cotangent and what it picks of the saved values (see ``tape.Plan``)."""
     if pick is None:
-        into(buffer, bar)
-    elif type(pick) is int:
-        into(buffer, bar, saved[pick])
-    else:
-        into(buffer, bar, *pick(saved))
+        return rule(bar)
+    if pick is True:
+        return rule(bar, saved)
+    return rule(bar, saved[pick]) if type(pick) is int else rule(bar, *pick(saved))
 
 
 def _on_the_way(tape: list[Node | Leaf], wanted: set[Any]) -> set[Any]:
@@ -174,12 +184,7 @@ def _joint(node: Node, bar: Any) -> Iterable[tuple[Any, Any]]:
     """Parents of a node with a joint rule, with what the rule gives each."""
     rule, pick = node.plan.joint
     bar, saved = fill(node, bar), node.saved
-    if pick is None:
-        result = rule(bar)
-    elif type(pick) is int:
-        result = rule(bar, saved[pick])
-    else:
-        result = rule(bar, *pick(saved))
+    result = _apply(rule, bar, pick, saved)
     given = [c for c, live in zip(result, node.plan.live, strict=True) if live]
     return zip(node.parents, given, strict=True)
 
@@ -244,11 +249,11 @@ def walk_recorded(tape: list[Node | Leaf], bars: dict[Any, Any], wanted: set[Any
 def _rules_recorded(node: Node, bar: Tensor, needed: set[Any]) -> Iterable[tuple[Any, Tensor]]:
     plan = node.plan
     operands = [_tensor_of(node, i, None) for i in range(len(plan.live))]
-    saved = [_wrapped(node, source, value, operands) for source, value in zip(plan.sources, node.saved, strict=True)]
+    values = zip(plan.sources, plan.values(node.saved), strict=True)
+    saved: Any = [_wrapped(node, source, value, operands) for source, value in values]
     for parent, (_, f, pick, _) in zip(node.parents, plan.rules, strict=True):
         if parent in needed:
-            rule = f(bar) if pick is None else f(bar, saved[pick]) if type(pick) is int else f(bar, *pick(saved))
-            yield parent, rule
+            yield parent, _apply(f, bar, pick, saved[0] if pick is True else saved)
 
 
 def _wrapped(node: Node, source: tuple[Any, ...], value: Any, operands: list[Any]) -> Any:
@@ -404,7 +409,7 @@ def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
     else:
         saved = node.saved
         pairs = [
-            (parent, f(bar) if pick is None else f(bar, saved[pick]) if type(pick) is int else f(bar, *pick(saved)))
+            (parent, _apply(f, bar, pick, saved))
             for parent, (_, f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
         ]
     for parent, c in pairs:

@@ -126,7 +126,7 @@ def report_backward(node: Node, bar: Any, contribution: Any) -> None:
     place = "/".join(path(scope))
     parent = scope.parent if scope is not None and scope.kind == "line" else scope
     node.scope = Scope(parent, where, kind="line", bad=True)
-    saved = [a for a in (node.saved or ()) if is_array(a)]
+    saved = [a for a in node.plan.values(node.saved) if is_array(a)]
     lines = [
         f"the rule of {node.plan.op.name} gave the first gradient that is not finite, backward"
         f"{' in ' + place if place else ''}, for the op recorded at {where}",

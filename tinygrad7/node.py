@@ -59,11 +59,19 @@ class Node:
         self.dtype = dtype
 
 
+class _NoPlan:
+    """In the place of a leaf's plan: there is no rule to run."""
+
+    rules = None
+
+
 class Leaf:
     """A tensor that asked for a gradient, seen from the tape: here ``.grad`` collects."""
 
     __slots__ = ("birth", "data", "shape", "dtype", "grad", "name", "scope", "stamp", "stamped_by", "__weakref__")
+    plan = _NoPlan
     parents: tuple[Any, ...] = ()
+    saved: tuple[Any, ...] = ()
 
     def __init__(self, data: Array, name: str | None = None) -> None:
         self.birth = next(BIRTH)

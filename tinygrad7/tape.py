@@ -44,6 +44,8 @@ class Op:
         self.joint: Callable[..., Any] | None = None
         self.kernels: dict[str, Callable[..., Any]] = {}
         self.tensors: list[int] = []  # positions of the arguments that can have a gradient
+        self.lean = False  # recorded by _unary or _binary?
+        self.exact = False  # do the rules keep shape and dtype by construction?
         self.forget_plans()
         self.call: Callable[..., Any] = forward
         self.module = forward.__module__
@@ -70,9 +72,6 @@ class Op:
         self.left: Plan | None = None
         self.right: Plan | None = None
 
-    def kernel_for(self, a: Array) -> Callable[..., Any]:
-        return self.kernels.get(xp(a).__name__, self.forward) if self.kernels else self.forward
-
 
 class Plan:
     """For one op and one choice of live arguments: what is saved, and the rule of each live argument.
@@ -82,23 +81,27 @@ class Plan:
     the parent, rule, pick, into), where ``pick`` is None (the rule takes the cotangent alone), an index into the saved values or an ``itemgetter``.
     """
 
-    __slots__ = ("op", "live", "sources", "keep", "rules", "joint", "recorded")
+    __slots__ = ("op", "live", "sources", "keep", "rules", "joint", "recorded", "exact")
 
     def __init__(self, op: Op, live: tuple[bool, ...]) -> None:
         self.op, self.live = op, live
         self.sources: list[tuple[Any, ...]] = []
-        self.rules: list[tuple[int, Any, Any, Any]] = []
+        self.rules: Any = []
         self.joint: Any = None
+        self.exact = op.exact
         self.recorded: Any = None  # for ``checkpoint``: its joint rule, recorded
         if op.joint is not None:
             names = list(inspect.signature(op.joint).parameters)[1:]
             tensors = [("arg", position) for position in op.tensors]
+            self.rules = None
             self.joint = (op.joint, self._pick([self._source(name, None) for name in names]))
             self._pick(tensors)  # a reference is replayed on all of them for higher orders
         else:
             for index, needed in enumerate(live):
                 if needed:
                     self.rules.append(self._rule(index))
+        if self._alone():  # the value is saved as it is, not in a tuple
+            self.rules = [(i, f, None if pick is None else _WHOLE, into) for i, f, pick, into in self.rules]
         self.keep = self._keeper()
 
     def _rule(self, index: int) -> tuple[int, Any, Any, Any]:
@@ -135,20 +138,25 @@ class Plan:
         spots = [self.sources.index(source) for source in sources]
         return None if not spots else spots[0] if len(spots) == 1 else operator.itemgetter(*spots)
 
-    def _keeper(self) -> Callable[[tuple[Any, ...]], tuple[Any, ...]] | None:
-        """From ``(*arguments, y)`` the values to save, as a tuple; None where there are none."""
+    def _keeper(self) -> Callable[[Any, Any, Any], Any] | None:
+        """For ops of one or two arguments: from (first, second, y) the values to save; None where there are none."""
         if not self.sources:
             return None
-        if any(source[0] not in ("y", "arg") for source in self.sources):
-            return lambda values: self.save(values[:-1], values[-1])
-        spots = [-1 if source[0] == "y" else source[1] for source in self.sources]
-        if len(spots) > 1:
-            return operator.itemgetter(*spots)
-        spot = spots[0]
-        return lambda values: (values[spot],)
+        spots = tuple([2 if source[0] == "y" else source[1] for source in self.sources if source[0] in ("y", "arg")])
+        if len(spots) == len(self.sources) and spots in _KEEPERS:
+            return _KEEPERS[spots]
+        return lambda a, b, y: self.save((a, b), y)
 
-    def save(self, args: tuple[Any, ...], y: Any, residuals: Any = None) -> tuple[Any, ...]:
-        """The values of ``sources``, for a call with these (unwrapped, complete) arguments."""
+    def values(self, saved: Any) -> tuple[Any, ...]:
+        """What a node of this plan saved, aligned with ``sources``."""
+        return (saved,) if self._alone() else saved  # type: ignore[no-any-return]
+
+    def _alone(self) -> bool:
+        """Whether one array is all that is saved, by an op of one or two arguments."""
+        return len(self.sources) == 1 and self.op.lean
+
+    def save(self, args: tuple[Any, ...], y: Any, residuals: Any = None) -> Any:
+        """The values of ``sources`` (one alone is not put in a tuple), for a call with these (unwrapped, complete) arguments."""
         kept: list[Any] = []
         for source in self.sources:
             kind = source[0]
@@ -166,8 +174,19 @@ class Plan:
                 kept.append(tuple(a.shape for a in args[: source[1]]))
             else:
                 kept.append(source[1])
-        return tuple(kept)
+        return kept[0] if self._alone() else tuple(kept)
 
+
+_WHOLE = True  # the pick of a rule that takes the one saved value
+_KEEPERS: dict[tuple[int, ...], Callable[[Any, Any, Any], Any]] = {
+    (0,): lambda a, b, y: a,
+    (1,): lambda a, b, y: b,
+    (2,): lambda a, b, y: y,
+    (0, 1): lambda a, b, y: (a, b),
+    (1, 0): lambda a, b, y: (b, a),
+    (0, 2): lambda a, b, y: (a, y),
+    (2, 1): lambda a, b, y: (y, b),
+}
 
 # ---- primitive ---------------------------------------------------------------------------------------------------
 
@@ -213,6 +232,8 @@ def primitive(
             raise ValueError(f"primitive: {op.name!r} is already an op of tinygrad7; choose another name")
         plain = reference is None and outputs is None and not static and op.positional == op.names and not op.defaults
         recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
+        op.lean = recorder is not _general
+        op.exact = recorder is _unary and op.module.startswith("tinygrad7.")
         public = functools.wraps(forward)(recorder(op))
         op.call = public
         public.op = op
@@ -270,7 +291,12 @@ def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _kernel(op: Op, module: str, f: Callable[..., Any]) -> Callable[..., Any]:
-    """Run ``f`` in place of the forward function for arrays of ``module`` ('numpy', 'cupy')."""
+    """Run ``f`` in place of the forward function of a fused op for arrays of ``module`` ('numpy', 'cupy')."""
+    if op.lean:
+        raise TypeError(f"{op.name}.kernel: only fused ops (with reference=) have kernels of their own")
+    if not op.kernels:  # from now on the arrays decide, at every call
+        plain = op.forward
+        op.forward = lambda *args, **kwargs: op.kernels.get(xp(args[0]).__name__, plain)(*args, **kwargs)
     op.kernels[module] = f
     return f
 
@@ -279,26 +305,33 @@ def _kernel(op: Op, module: str, f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _unary(op: Op) -> Any:
+    forward, exact = op.forward, op.exact
+
     def call(x):  # type: ignore[no-untyped-def]
         if not isinstance(x, Tensor):
-            return op.forward(operand(x))
+            return forward(operand(x))
         a = x._data
         try:
-            y = op.forward(a)
+            y = forward(a)
         except Exception as error:
             raise explain(op, (x,), error) from error
         state, parent = STATE.get(), x._node
         if parent is None or not state.recording:
             return watched(op, (a,), Tensor(y), state) if state.watch else Tensor(y)
         plan = op.both or op.plan(_ONE)
-        saved = plan.keep((a, y)) if plan.keep else ()
-        result = Tensor(y, Node(plan, (parent,), (), saved, (), state.scope, y.shape, y.dtype))
+        saved = plan.keep(a, None, y) if plan.keep else ()
+        if exact:
+            result = Tensor(y, Node(plan, (parent,), saved, state.scope, parent.shape, parent.dtype))
+        else:
+            result = Tensor(y, Node(plan, (parent,), saved, state.scope, y.shape, y.dtype))
         return watched(op, (a,), result, state) if state.watch else result
 
     return call
 
 
 def _binary(op: Op) -> Any:
+    forward = op.forward
+
     def call(a, b):  # type: ignore[no-untyped-def]
         state = STATE.get()
         if isinstance(a, Tensor):
@@ -310,9 +343,9 @@ def _binary(op: Op) -> Any:
         else:
             v, vp = (b if type(b) in _NUMBERS else operand(b)), None
             if not isinstance(a, Tensor):
-                return op.forward(u, v)
+                return forward(u, v)
         try:
-            y = op.forward(u, v)
+            y = forward(u, v)
         except Exception as error:
             raise explain(op, (a, b), error) from error
         if not state.recording or (up is None and vp is None):
@@ -327,8 +360,8 @@ def _binary(op: Op) -> Any:
                 u = constants[0]._data
         else:
             plan, parents, constants = op.both or op.plan(_BOTH), (up, vp), ()
-        saved = plan.keep((u, v, y)) if plan.keep else ()
-        result = Tensor(y, Node(plan, parents, constants, saved, (), state.scope, y.shape, y.dtype))
+        saved = plan.keep(u, v, y) if plan.keep else ()
+        result = Tensor(y, Node(plan, parents, saved, state.scope, y.shape, y.dtype, constants))
         return watched(op, (u, v), result, state) if state.watch else result
 
     return call
@@ -378,20 +411,18 @@ def _general(op: Op) -> Any:
             if i not in tensors:
                 raw[i] = own(raw[i]) if not isinstance(value, Tensor) else raw[i]
                 params.append(raw[i])
+        several = op.outputs is not None
         node = Node(
             plan,
             tuple(parents),
-            tuple(constants),
             plan.save(tuple(raw), result, residuals),
-            tuple(params),
             state.scope,
-            *(
-                (tuple([y.shape for y in result]), tuple([y.dtype for y in result]))
-                if op.outputs is not None
-                else (result.shape, result.dtype)
-            ),
+            tuple([y.shape for y in result]) if several else result.shape,
+            tuple([y.dtype for y in result]) if several else result.dtype,
+            tuple(constants),
+            tuple(params),
         )
-        done = project(node, result) if op.outputs is not None else Tensor(result, node)
+        done = project(node, result) if several else Tensor(result, node)
         return watched(op, raw, done, state) if state.watch else done
 
     return call
@@ -410,7 +441,7 @@ def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[An
 
 
 def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
-    forward = op.kernel_for(raw[0]) if op.kernels and raw else op.forward
+    forward = op.forward
     split = count if op.variadic else len(op.positional)
     try:
         return forward(*raw[:split], **dict(zip(op.keywords, raw[split:], strict=True)))
@@ -420,13 +451,14 @@ def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
 
 PICK = Op(lambda outputs: outputs, "output", None, None, None)
 PICKED = PICK.plan(())
+PICKED.rules = None
 
 
 def project(node: Node, outputs: tuple[Array, ...]) -> tuple[Tensor, ...]:
     """A tensor for each output of an op that has several; each has a node of its own that says which it is."""
     return tuple(
         [
-            Tensor(y, Node(PICKED, (node,), (), (), (k,), node.scope, y.shape, y.dtype))
+            Tensor(y, Node(PICKED, (node,), (), node.scope, y.shape, y.dtype, (), (k,)))
             for k, y in enumerate(outputs)
         ]
     )
