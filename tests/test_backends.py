@@ -192,14 +192,17 @@ def test_a_gradient_must_live_where_its_tensor_does(cuda: Any) -> None:
 
 
 def test_an_op_with_a_kernel_for_the_device_uses_it_there_only(cuda: Any) -> None:
-    @tg.primitive("twice", domain=lambda pick: ((pick.array(pick.shape()),), {}))
+    def twice_reference(x: Any) -> Any:
+        return x + x
+
+    @tg.primitive("twice", domain=lambda pick: ((pick.array(pick.shape()),), {}), reference=twice_reference)
     def twice_for_kernels(x: Any) -> Any:
         """Double.   y = 2 x      x̄ = 2 ȳ"""
-        return x * 2
+        return x * 2, None
 
-    twice_for_kernels.vjp(x=lambda g: g * 2)
+    twice_for_kernels.joint_vjp(lambda g: (g * 2,))
     used = []
-    twice_for_kernels.kernel("cupy", lambda x: used.append(type(x)) or x + x)
+    twice_for_kernels.kernel("cupy", lambda x: (used.append(type(x)) or x + x, None))
     try:
         twice_for_kernels(tg.tensor([1.0], device="cpu"))
         assert used == []
@@ -207,6 +210,8 @@ def test_an_op_with_a_kernel_for_the_device_uses_it_there_only(cuda: Any) -> Non
         assert used == [cuda.ndarray]
     finally:
         del REGISTRY["twice_for_kernels"]
+    with pytest.raises(TypeError, match=r"tanh.kernel: only fused ops \(with reference=\)"):
+        tg.tanh.kernel("cupy", lambda x: x)
 
 
 # ---- errors ------------------------------------------------------------------------------------------------------
