@@ -7,8 +7,18 @@ from typing import Any
 
 from tinygrad7.testing.check import GradientError, Verdict, check_gradients
 from tinygrad7.testing.picks import GeneratorPick, examples
+from tinygrad7.testing.ops import check_op
 
-__all__ = ["GeneratorPick", "GradientError", "Verdict", "check_gradients", "examples", "given_gradients", "strategies"]
+__all__ = [
+    "GeneratorPick",
+    "GradientError",
+    "Verdict",
+    "check_gradients",
+    "check_op",
+    "examples",
+    "given_gradients",
+    "strategies",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import Array
+from tinygrad7.backend import Array, writable_array
 from tinygrad7.context import Setting, path
 from tinygrad7.grad import reachable
 from tinygrad7.messages import AnomalyError
@@ -45,7 +45,9 @@ def find_op(flat: Flat, point: list[Array], level: int) -> str:
 def call_of(node: Node, values: dict[Any, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments with which the op of ``node`` was called, on plain arrays."""
     op = node.plan.op
-    operands = [values[x] if isinstance(x, Node | Leaf) else x._data if isinstance(x, Tensor) else x for x in inputs(node)]
+    operands = [
+        values[x] if isinstance(x, Node | Leaf) else x._data if isinstance(x, Tensor) else x for x in inputs(node)
+    ]
     statics = iter(node.params)
     if op.variadic:
         return operands, dict(zip(op.keywords, statics, strict=True))
@@ -67,7 +69,8 @@ def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int)
         return list(y) if isinstance(y, tuple) else [y]
 
     rng = np.random.default_rng(0)
-    flat, slopes, point = alone, alone, [np.asarray(args[i]) for i in live]
+    flat: Flat = alone
+    slopes, point = flat, [writable_array(args[i]) for i in live]
     bars = directions(evaluate(flat, point, record=False), rng)
     try:
         for order in range(1, level + 1):
@@ -84,13 +87,14 @@ def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int)
 
 def _sentence(node: Node, found: Mismatch, place: int) -> str:
     op = node.plan.op
-    argument = op.variadic and f"{op.variadic}[{place}]" or op.positional[place]
+    argument = f"{op.variadic}[{place}]" if op.variadic else op.positional[place]
     element = "" if found.element is None else f", element {found.element}"
     scope = node.scope
     line = f", recorded at {scope.name}" if scope is not None and scope.kind == "line" else ""
     place_in = "/".join(path(scope))
     rule = f" (its rule: {_where_defined(op)})" if op.rules or op.joint else ""
-    return f"the op to blame is {op.name}{' in ' + place_in if place_in else ''}, argument {argument!r}{element}: {found.what}{line}{rule}"
+    place_in = f" in {place_in}" if place_in else ""
+    return f"the op to blame is {op.name}{place_in}, argument {argument!r}{element}: {found.what}{line}{rule}"
 
 
 def _where_defined(op: Any) -> str:

@@ -16,17 +16,18 @@ from tinygrad7.context import Setting
 from tinygrad7.grad import reachable
 from tinygrad7.messages import user_line
 from tinygrad7.node import Leaf
+from tinygrad7.ops.elementwise import add, multiply
+from tinygrad7.ops.reduce import sum
 from tinygrad7.tensor import Tensor
 from tinygrad7.testing.blame import find_op
 from tinygrad7.testing.orders import Kink, Mismatch, check_order
 from tinygrad7.testing.problem import (
+    Flat,
     Problem,
     differentiate,
     directions,
     evaluate,
-    inner,
     pull,
-    rounding,
     variables,
 )
 
@@ -76,7 +77,8 @@ def check_gradients(f: Callable[..., Any], *inputs: Any, order: int = 2, rng: An
     _check_repeatable(problem, point)
 
     kink: Kink | None = None
-    flat, slopes, done, passed = problem.flat, problem.flat, 0, 1e-6
+    flat: Flat = problem.flat
+    slopes, done = flat, 0
     bars = directions(evaluate(flat, point, record=False), generator)
     first_bars = bars
     for level in range(1, order + 1):
@@ -89,23 +91,33 @@ def check_gradients(f: Callable[..., Any], *inputs: Any, order: int = 2, rng: An
             break
         flat, slopes = differentiate(flat, bars, again=True), differentiate(flat, bars, again=level > 1)
         bars = directions(point, generator)
-    _check_own_precision(problem, first_bars, point, where, passed, kink is not None)
+    _check_own_precision(problem, first_bars, point, where, kink is not None)
     _check_unmutated(problem, copies, where)
     _check_lifetime(problem, where)
     if kink is None:
         return Verdict("pass", done)
-    place = f"input {problem.names[kink.input]}" + (f", element {kink.element}" if kink.element is not None else "")
-    what = f"the gradient {kink.analytic:.6g} lies between the slopes {kink.left:.6g} and {kink.right:.6g} of its two sides"
-    return Verdict("at a kink", done, f"{place}: {what}" if math.isfinite(kink.left) else f"{place}: the function jumps here")
+    place = _place(problem, kink.input, kink.element)
+    if not math.isfinite(kink.left):
+        return Verdict("at a kink", done, f"{place}: the function jumps here")
+    sides = f"the slopes {kink.left:.6g} and {kink.right:.6g} of its two sides"
+    return Verdict("at a kink", done, f"{place}: the gradient {kink.analytic:.6g} lies between {sides}")
+
+
+def _place(problem: Problem, k: int, element: tuple[int, ...] | None) -> str:
+    return f"input {problem.names[k]}" + (f", element {element}" if element is not None else "")
 
 
 def _report(problem: Problem, found: Mismatch, point: list[Array], level: int, where: str) -> str:
-    place = f"input {problem.names[found.input]}" + (f", element {found.element}" if found.element is not None else "")
+    place = _place(problem, found.input, found.element)
     nth = {1: "gradient", 2: "second derivative"}.get(level, f"derivative of order {level}")
     lines = [f"check_gradients: the {nth} is wrong for {place}: {found.what}"]
     with Setting(recording=True):
         blamed = find_op(problem.flat, point, level)
-    lines.append(f"  {blamed}" if blamed else "  every op on the tape passes by itself: is the gradient cut on the way (.detach(), .data, .numpy())?")
+    lines.append(
+        f"  {blamed}"
+        if blamed
+        else "  every op on the tape passes by itself: is the gradient cut on the way (.detach(), .data, .numpy())?"
+    )
     lines.append(f"  checked at {where}")
     return "\n".join(lines)
 
@@ -122,9 +134,7 @@ def _check_repeatable(problem: Problem, point: list[Array]) -> None:
             raise ValueError("check_gradients: the function is not finite at these inputs; choose others")
 
 
-def _check_own_precision(
-    problem: Problem, bars: list[Array], point: list[Array], where: str, tolerance: float, kinked: bool
-) -> None:
+def _check_own_precision(problem: Problem, bars: list[Array], point: list[Array], where: str, kinked: bool) -> None:
     """In the inputs' own precision: dtype, shape, device, agreement with float64, and that two backwards add up."""
     with Setting(recording=True):
         xs = variables(problem.values)
@@ -133,10 +143,10 @@ def _check_own_precision(
         live = [y for y in ys if y._node is not None]
         if not live:
             return
-        terms = [(y * Tensor(b)).sum() for y, b in zip(ys, own_bars, strict=True) if y._node is not None]
+        terms = [sum(multiply(y, Tensor(b))) for y, b in zip(ys, own_bars, strict=True) if y._node is not None]
         loss = terms[0]
         for term in terms[1:]:
-            loss = loss + term
+            loss = add(loss, term)
     mine = {id(x._node) for x in xs}
     others = [n for n in reachable([loss._node]) if isinstance(n, Leaf) and id(n) not in mine]
     kept = [(leaf, leaf.grad) for leaf in others]  # of tensors that f closes over
@@ -153,13 +163,13 @@ def _check_own_precision(
         found = (first.shape, first.dtype, device_of(first))
         if found != (x.shape, x.dtype, x.device):
             raise GradientError(
-                f"check_gradients: input {name} is {x.shape} {x.dtype} on {x.device}, its gradient {found[0]} {found[1]} "
-                f"on {found[2]}\n  checked at {where}"
+                f"check_gradients: input {name} is {x.shape} {x.dtype} on {x.device}, its gradient {found[0]} "
+                f"{found[1]} on {found[2]}\n  checked at {where}"
             )
         if not np.array_equal(to_numpy(twice), 2 * to_numpy(first), equal_nan=True):
             raise GradientError(
-                f"check_gradients: two backwards did not add exactly twice for input {name}: does a rule write into what "
-                f"it was given?\n  checked at {where}"
+                f"check_gradients: two backwards did not add exactly twice for input {name}: does a rule write "
+                f"into what it was given?\n  checked at {where}"
             )
         if x.dtype != np.float64 and not kinked:
             _compare(to_numpy(first), to_numpy(wanted), name, where)
@@ -172,8 +182,8 @@ def _compare(low: np.ndarray, exact: np.ndarray, name: str, where: str) -> None:
     if len(wrong):
         i = tuple(wrong[0].tolist())
         raise GradientError(
-            f"check_gradients: input {name}, element {i}: the gradient in {low.dtype} is {float(low[i]):.6g}, in float64 "
-            f"{float(exact[i]):.6g}: the op loses its precision, or overflows\n  checked at {where}"
+            f"check_gradients: input {name}, element {i}: the gradient in {low.dtype} is {float(low[i]):.6g}, "
+            f"in float64 {float(exact[i]):.6g}: the op loses its precision, or overflows\n  checked at {where}"
         )
 
 
@@ -202,6 +212,3 @@ def _check_lifetime(problem: Problem, where: str) -> None:
             f"check_gradients: the graph of input {', '.join(held)} is still alive after its result is gone: something "
             f"keeps a tensor of it (a list, an attribute, a cycle); keep t.detach() instead\n  checked at {where}"
         )
-
-
-__all__ = ["GradientError", "Verdict", "check_gradients", "inner", "rounding"]

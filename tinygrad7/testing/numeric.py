@@ -44,7 +44,9 @@ class Line:
 
     def best(self, expected: float) -> float:
         """The measured slope: that of the step which comes nearest to ``expected``."""
-        return min((self.slope(h) for h in self.steps), key=lambda s: abs(s - expected) if math.isfinite(s) else math.inf)
+        return min(
+            (self.slope(h) for h in self.steps), key=lambda s: abs(s - expected) if math.isfinite(s) else math.inf
+        )
 
     def between(self, expected: float, tolerance: float) -> bool:
         """Whether ``expected`` lies between the one-sided slopes."""

@@ -14,10 +14,10 @@ from tinygrad7.testing.problem import Flat, directions, evaluate, inner, pull, p
 _MOST = 4096  # elements looked at one by one after a random direction has found something
 
 
-class Mismatch(Exception):  # noqa: N818
+class Mismatch(Exception):
     """A derivative that is not what was measured: in which input, at which element (None: along a direction)."""
 
-    def __init__(self, input: int, element: tuple[int, ...] | None, what: str) -> None:  # noqa: A002
+    def __init__(self, input: int, element: tuple[int, ...] | None, what: str) -> None:
         super().__init__(what)
         self.input, self.element, self.what = input, element, what
 
@@ -62,7 +62,7 @@ def _line(flat: Flat, point: list[Array], bars: list[Array], j: int, v: Array, e
 
 
 def _relative(eps: float) -> float:
-    return max(1e-6, 100 * eps**0.8)
+    return max(1e-6, 100 * math.pow(eps, 0.8))
 
 
 def _check_input(

@@ -45,7 +45,13 @@ class GeneratorPick:
         return tuple([self.integer(min_side, max_side) for _ in range(self.integer(min_dims, max_dims))])
 
     def array(
-        self, shape: Shape, low: float = -3.0, high: float = 3.0, *, away: tuple[float, ...] = (), distinct: bool = False
+        self,
+        shape: Shape,
+        low: float = -3.0,
+        high: float = 3.0,
+        *,
+        away: tuple[float, ...] = (),
+        distinct: bool = False,
     ) -> np.ndarray:
         count = math.prod(shape)
         if distinct:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import Array, is_array, to_device, to_numpy, writable_array, xp
-from tinygrad7.context import Setting
+from tinygrad7.backend import Array, device_of, is_array, to_device, to_numpy, writable_array, xp
+from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import gradients, reachable
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
@@ -20,7 +20,7 @@ Flat = Callable[[list[Tensor]], list[Tensor]]
 
 def floating(value: Any) -> bool:
     """Whether an input is one to differentiate: a tensor, array or number of a floating dtype."""
-    return isinstance(value, float) or (isinstance(value, Tensor) or is_array(value)) and value.dtype.kind == "f"
+    return isinstance(value, float) or ((isinstance(value, Tensor) or is_array(value)) and value.dtype.kind == "f"
 
 
 class Problem:
@@ -53,9 +53,11 @@ class Problem:
 
 
 def _array(value: Any) -> Array:
+    """The value on its device; raw arrays and numbers go where new tensors go."""
     if isinstance(value, Tensor):
         return writable_array(value._data)
-    return np.asarray(value, np.float64) if isinstance(value, float) else value
+    value = np.asarray(value, np.float64) if isinstance(value, float) else writable_array(value)
+    return to_device(value, STATE.get().device) if isinstance(value, np.ndarray) else value
 
 
 def _parameters(f: Callable[..., Any], count: int) -> list[str]:
@@ -126,8 +128,8 @@ def differentiate(flat: Flat, bars: list[Array], *, again: bool) -> Flat:
 def rounding(flat: Flat, values: list[Array]) -> float:
     """The relative rounding error of the coarsest floating dtype that occurs on the tape of ``flat``."""
     with Setting(recording=True):
-        roots = [y for y in flat(variables(values))]
-    kinds = {np.dtype(d) for y in roots for d in [y.dtype]}
+        roots = flat(variables(values))
+    kinds = {y.dtype for y in roots}
     for node in reachable([y._node for y in roots if y._node is not None]):
         kinds.update(node.dtype if isinstance(node.dtype, tuple) else (node.dtype,))
     return max([float(np.finfo(d).eps) for d in kinds if d.kind == "f"], default=float(np.finfo(np.float64).eps))
@@ -144,10 +146,5 @@ def inner(us: list[Array], vs: list[Array]) -> tuple[float, float]:
 
 def directions(like: list[Array], rng: np.random.Generator) -> list[Array]:
     """A random direction for each array, no element of it near 0, so that none is drowned by the others."""
-    return [
-        to_device((rng.uniform(0.5, 1, a.shape) * rng.choice([-1.0, 1.0], a.shape)).astype(a.dtype), _device(a)) for a in like
-    ]
-
-
-def _device(a: Array) -> str:
-    return Tensor(a).device
+    drawn = [rng.uniform(0.5, 1, a.shape) * rng.choice([-1.0, 1.0], a.shape) for a in like]
+    return [to_device(v.astype(a.dtype), device_of(a)) for v, a in zip(drawn, like, strict=True)]

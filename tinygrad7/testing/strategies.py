@@ -1,0 +1,199 @@
+"""Hypothesis strategies for things that can be differentiated. Examples shrink to few, small, whole numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinygrad7.domains import Call, Shape
+from tinygrad7.ops.linalg import matmul
+from tinygrad7.tape import REGISTRY
+from tinygrad7.tensor import Tensor, tensor
+from tinygrad7.testing.picks import broadcastable as _broadcastable
+from tinygrad7.testing.picks import draw_call, grid
+from tinygrad7.testing.programs import Program, draw_program
+
+__all__ = [
+    "HypothesisPick", "arrays", "away_from_kinks", "broadcastable", "calls", "indices", "matrices", "programs",
+    "sequences", "shapes", "tensors", "well_conditioned",
+]  # fmt: skip
+
+
+class HypothesisPick:
+    """Decisions that Hypothesis makes (``tinygrad7.domains.Pick``), so that examples are remembered and shrink."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+
+    def integer(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+    def choice(self, options: Any) -> Any:
+        return options[self.draw(st.integers(0, len(options) - 1))]
+
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> Shape:
+        return tuple(self.draw(st.lists(st.integers(min_side, max_side), min_size=min_dims, max_size=max_dims)))
+
+    def array(
+        self,
+        shape: Shape,
+        low: float = -3.0,
+        high: float = 3.0,
+        *,
+        away: tuple[float, ...] = (),
+        distinct: bool = False,
+    ) -> np.ndarray:
+        """Values on a grid that float16 holds exactly, so that one example serves every dtype."""
+        count = math.prod(shape)
+        values = grid(low, high, away, 2 * count if distinct else 64)
+        places = st.lists(st.integers(0, len(values) - 1), min_size=count, max_size=count, unique=distinct)
+        return values[np.array(self.draw(places), np.intp)].reshape(shape)
+
+    def integers(self, shape: Shape, low: int, high: int) -> np.ndarray:
+        count = math.prod(shape)
+        values = self.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
+        return np.array(values, np.int64).reshape(shape)
+
+    def broadcastable(self, count: int) -> tuple[Shape, ...]:
+        return _broadcastable(self, count)
+
+
+def _shape(pick: HypothesisPick, shape: Any) -> Shape:
+    """``shape`` if it is one, a drawn one if it is a strategy or None."""
+    if shape is None:
+        return pick.shape()
+    return tuple(pick.draw(shape) if isinstance(shape, st.SearchStrategy) else shape)
+
+
+@st.composite
+def shapes(draw: st.DrawFn, min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> Shape:
+    """Shapes; ``min_side=0`` for empty ones too."""
+    return HypothesisPick(draw).shape(min_dims, max_dims, min_side, max_side)
+
+
+@st.composite
+def arrays(
+    draw: st.DrawFn,
+    shape: Any = None,
+    low: float = -3.0,
+    high: float = 3.0,
+    *,
+    dtype: Any = np.float64,
+    away: tuple[float, ...] = (),
+    distinct: bool = False,
+) -> np.ndarray:
+    """Floating arrays with values between ``low`` and ``high``, none within 0.1 of ``away``, all different if
+    ``distinct``. ``shape``: a shape or a strategy for shapes; any small one unless given."""
+    pick = HypothesisPick(draw)
+    return pick.array(_shape(pick, shape), low, high, away=away, distinct=distinct).astype(dtype)
+
+
+def tensors(shape: Any = None, low: float = -3.0, high: float = 3.0, **keywords: Any) -> st.SearchStrategy[Tensor]:
+    """Leaves that ask for a gradient; arguments as for ``arrays``."""
+    return arrays(shape, low, high, **keywords).map(lambda x: tensor(x, requires_grad=True))
+
+
+def away_from_kinks(
+    kinks: tuple[float, ...] = (0.0,), shape: Any = None, **keywords: Any
+) -> st.SearchStrategy[np.ndarray]:
+    """Arrays with no value within 0.1 of a kink, and no two equal (so that no maximum is tied)."""
+    return arrays(shape, away=kinks, distinct=True, **keywords)
+
+
+def well_conditioned(
+    shape: Any = None, *, positive: bool = True, dtype: Any = np.float64
+) -> st.SearchStrategy[np.ndarray]:
+    """Values to divide by, or (``positive``) to take logarithms and roots of: their size lies between 0.5 and 4."""
+    if positive:
+        return arrays(shape, 0.5, 4.0, dtype=dtype)
+    return arrays(shape, -3.5, 3.5, dtype=dtype).map(lambda x: np.where(x < 0, x - 0.5, x + 0.5).astype(dtype))
+
+
+@st.composite
+def broadcastable(
+    draw: st.DrawFn, count: int = 2, low: float = -3.0, high: float = 3.0, *, dtype: Any = np.float64
+) -> tuple[np.ndarray, ...]:
+    """``count`` arrays whose shapes broadcast together."""
+    pick = HypothesisPick(draw)
+    return tuple([pick.array(s, low, high).astype(dtype) for s in pick.broadcastable(count)])
+
+
+@st.composite
+def matrices(draw: st.DrawFn, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays that can be multiplied as ``a @ b``: matrices, vectors, batches of matrices."""
+    (a, b), _ = draw_call(matmul.op, HypothesisPick(draw))
+    return a.astype(dtype), b.astype(dtype)
+
+
+@st.composite
+def indices(draw: st.DrawFn, shape: Shape) -> Any:
+    """Anything that may stand in ``x[...]`` for an ``x`` of ``shape``: numbers, slices, ..., None, integer and
+    boolean arrays, and tuples of them."""
+    if not shape:
+        return draw(st.sampled_from([(), ..., None, (None, ...)]))
+    if draw(st.integers(0, 7)) == 7:
+        return np.array(draw(st.lists(st.booleans(), min_size=math.prod(shape), max_size=math.prod(shape)))).reshape(
+            shape
+        )
+    count = draw(st.integers(0, len(shape)))
+    length = draw(st.integers(0, 3))
+    parts: list[Any] = []
+    for n in shape[:count]:
+        slices = st.slices(n)
+        numbers = st.integers(-n, n - 1) if n else slices
+        rows = st.lists(st.integers(-n, n - 1), min_size=length, max_size=length) if n else slices
+        part = draw(st.one_of(slices, numbers, rows))
+        parts.append(np.array(part, np.intp) if isinstance(part, list) else part)
+    if draw(st.booleans()):
+        parts.insert(draw(st.integers(0, len(parts))), None)
+    if draw(st.booleans()):
+        parts.append(...)
+    return tuple(parts) if len(parts) != 1 or draw(st.booleans()) else parts[0]
+
+
+@st.composite
+def calls(draw: st.DrawFn, op: Any) -> Call:
+    """Calls ``(args, kwargs)`` of an op (or of one given by its registered name), from its domain."""
+    return draw_call(REGISTRY[op] if isinstance(op, str) else getattr(op, "op", op), HypothesisPick(draw))
+
+
+@st.composite
+def programs(
+    draw: st.DrawFn, *, ops: list[str] | None = None, max_inputs: int = 3, max_steps: int = 6, broken: bool = False
+) -> Program:
+    """Random graphs of registered ops (``ops``: of these only), with inputs. A ``Program`` runs on tensors, in plain
+    NumPy, and prints itself. With ``broken``, some have a last step whose operands do not fit."""
+    return draw_program(HypothesisPick(draw), ops=ops, max_inputs=max_inputs, max_steps=max_steps, broken=broken)
+
+
+@st.composite
+def sequences(
+    draw: st.DrawFn,
+    cell: str | None = None,
+    *,
+    max_steps: int = 4,
+    max_batch: int = 3,
+    max_size: int = 3,
+    dtype: Any = np.float64,
+) -> Any:
+    """Sequences ``x`` (T, B, I). With ``cell`` ("rnn", "lstm", "gru") the arguments of ``tg.rnn`` ... as a tuple:
+    the sequence, the initial state, the weights and biases."""
+    pick = HypothesisPick(draw)
+    T, B, I, H = (pick.integer(1, n) for n in (max_steps, max_batch, max_size, max_size))
+
+    def array(*shape: int) -> np.ndarray:
+        return pick.array(shape, -1.5, 1.5).astype(dtype)
+
+    x = array(T, B, I)
+    if cell is None:
+        return x
+    gates = {"rnn": 1, "lstm": 4, "gru": 3}
+    if cell not in gates:
+        raise ValueError(f"sequences: cell {cell!r} is not there; use 'rnn', 'lstm' or 'gru'")
+    n = gates[cell] * H
+    state = (array(B, H), array(B, H)) if cell == "lstm" else array(B, H)
+    extra = (array(H),) if cell == "gru" else ()
+    return (x, state, array(n, I), array(n, H), array(n), *extra)
