@@ -23,11 +23,8 @@ BLOCK = 256  # columns (steps × batch) that the LSTM's backward works on at onc
 
 
 def off_steps(lengths: Array | None, steps: int) -> Array | None:
-    """(T, B): whether step t is beyond the end of sequence b. None where no sequence is shorter."""
-    if lengths is None:
-        return None
-    off = xp(lengths).arange(steps)[:, None] >= lengths[None, :]
-    return off if bool(off.any()) else None
+    """(T, B): whether step t is beyond the end of sequence b."""
+    return None if lengths is None else xp(lengths).arange(steps)[:, None] >= lengths[None, :]
 
 
 def clear(x: Array, off: Array | None) -> Array:
@@ -48,7 +45,7 @@ def turn(x: Array, lengths: Array | None, reverse: bool) -> Array:
 
 
 class Kept(NamedTuple):
-    """What forward leaves for backward. ``x`` and ``hs`` (T+1, B, H; the initial state first) in the order of running."""
+    """What forward leaves for backward. ``x`` and ``hs`` (T+1, B, H; the first state before them) in the order run."""
 
     x: Array
     hs: Array
@@ -60,7 +57,7 @@ class Kept(NamedTuple):
     step: Any
 
 
-def _prepare(x: Array, h0: Array, lengths: Array | None, reverse: bool, dtype: Any) -> tuple[Array, Array, Array | None]:
+def _prepare(x: Array, h0: Array, lengths: Any, reverse: bool, dtype: Any) -> tuple[Array, Array, Array | None]:
     """x in the order of running and without what stands in its padding; room for the states; where steps are off."""
     off = off_steps(lengths, x.shape[0])
     x = turn(clear(x, off), lengths, reverse)
@@ -103,7 +100,7 @@ def _weight_gradients(dz: Array, kept: Kept, w_ih: Array, needs: Any) -> tuple[A
 
 
 def rnn_forward(
-    x: Array, h0: Array, w_ih: Array, w_hh: Array, b: Array | None, nonlinearity: str, lengths: Any, reverse: bool
+    x: Array, h0: Array, w_ih: Array, w_hh: Array, b: Array | None, rectify: bool, lengths: Any, reverse: bool
 ) -> tuple[tuple[Array, Array], Kept]:
     """h_t = φ(W_ih x_t + W_hh h_{t−1} + b): the projections of x are written where the states will stand."""
     m = xp(x)
@@ -112,24 +109,25 @@ def rnn_forward(
     _project(x, w_ih, b, hs[1:])
     w = m.ascontiguousarray(w_hh.T, dtype=dtype)
     z = m.empty(h0.shape, dtype)
-    matmul, add, tanh, relu = m.matmul, m.add, m.tanh, nonlinearity == "relu"
+    matmul, add, tanh = m.matmul, m.add, m.tanh
     h = hs[0]
     for t, new in enumerate(hs[1:]):
         matmul(h, w, out=z)
         add(new, z, out=new)
-        if relu:
+        if rectify:
             m.maximum(new, 0, out=new)
         else:
             tanh(new, out=new)
         if off is not None:
             m.copyto(new, h, where=off[t][:, None])
         h = new
-    kept = Kept(x, hs, None, None, off, lengths, reverse, nonlinearity == "relu")
+    kept = Kept(x, hs, None, None, off, lengths, reverse, rectify)
     return _finish(hs, off, lengths, reverse), kept
 
 
-def rnn_backward(gy: Array, gh: Array, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
+def rnn_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
     """h̄_t = ȳ_t + W_hhᵀ z̄_{t+1},   z̄_t = h̄_t φ'(z_t);   φ' = 1 − h² for tanh, [h > 0] for relu."""
+    gy, gh = g
     m = xp(gy)
     hs, off = kept.hs, kept.off
     gy = turn(clear(gy, off), kept.lengths, kept.reverse)
@@ -246,8 +244,9 @@ def lstm_forward(
     return (*_finish(hs, off, lengths, reverse), m.ascontiguousarray(cells[-1].T)), kept
 
 
-def lstm_backward(gy: Array, gh: Array, gc: Array, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
+def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
     """h̄_t = ȳ_t + W_hhᵀ z̄_{t+1};   c̄_t = f_{t+1} c̄_{t+1} + h̄_t o (1 − tanh² c_t);   z̄ from these, gate by gate."""
+    gy, gh, gc = g
     m = xp(gy)
     x, hs, gates, cells, off = kept.x, kept.hs, kept.gates, kept.cells, kept.off
     steps, _, hidden, batch = gates.shape
@@ -337,8 +336,9 @@ def gru_forward(
     return _finish(hs, off, lengths, reverse), kept
 
 
-def gru_backward(gy: Array, gh: Array, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
-    """z̄ of the input side and of the recurrent side differ in the candidate, where the recurrent one has r as factor."""
+def gru_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> list[Any]:
+    """The candidate's part of z̄ differs: on the recurrent side it is multiplied by r."""
+    gy, gh = g
     m = xp(gy)
     hs, gates, off = kept.hs, kept.gates, kept.off
     steps, batch, triple = gates.shape
