@@ -20,7 +20,7 @@ Flat = Callable[[list[Tensor]], list[Tensor]]
 
 def floating(value: Any) -> bool:
     """Whether an input is one to differentiate: a tensor, array or number of a floating dtype."""
-    return isinstance(value, float) or ((isinstance(value, Tensor) or is_array(value)) and value.dtype.kind == "f"
+    return isinstance(value, float) or ((isinstance(value, Tensor) or is_array(value)) and value.dtype.kind == "f")
 
 
 class Problem:
