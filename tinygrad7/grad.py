@@ -76,7 +76,7 @@ def walk(
             raise RuntimeError(played_twice(node, tape))
         if node.birth < written and type(node) is Node:
             check_stale(node)
-        rules = plan.rules
+        rules, exact = plan.rules, plan.exact
         if rules is None:
             if type(node) is Leaf:
                 if needed is None:
@@ -105,11 +105,11 @@ def walk(
                 part = f(bar, saved[pick])
             else:
                 part = f(bar, *pick(saved))
-            if not plan.exact:
-                if part.shape != parent.shape:
-                    part = _sum_to(part, parent.shape)
-                if part.dtype is not parent.dtype and part.dtype != parent.dtype:
-                    part = part.astype(parent.dtype)
+            given = node if exact else part
+            if given.shape != parent.shape:
+                part = _sum_to(part, parent.shape)
+            if given.dtype is not parent.dtype and part.dtype != parent.dtype:
+                part = part.astype(parent.dtype)
             if watch and not finite(part) and finite(bar, saved):
                 report_backward(node, bar, part)
             if old is None:

@@ -62,7 +62,7 @@ class Node:
 class _NoPlan:
     """In the place of a leaf's plan: there is no rule to run."""
 
-    rules = None
+    rules, exact = None, False
 
 
 class Leaf:

@@ -45,7 +45,7 @@ class Op:
         self.kernels: dict[str, Callable[..., Any]] = {}
         self.tensors: list[int] = []  # positions of the arguments that can have a gradient
         self.lean = False  # recorded by _unary or _binary?
-        self.exact = False  # do the rules keep shape and dtype by construction?
+        self.exact = False  # elementwise: do all rules give what has the output's shape and dtype?
         self.forget_plans()
         self.call: Callable[..., Any] = forward
         self.module = forward.__module__
@@ -233,7 +233,7 @@ def primitive(
         plain = reference is None and outputs is None and not static and op.positional == op.names and not op.defaults
         recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
         op.lean = recorder is not _general
-        op.exact = recorder is _unary and op.module.startswith("tinygrad7.")
+        op.exact = op.lean and op.module == "tinygrad7.ops.elementwise"
         public = functools.wraps(forward)(recorder(op))
         op.call = public
         public.op = op
