@@ -249,6 +249,3 @@ def test_without_a_gpu_the_error_says_that(kind: str, cuda: Any, monkeypatch: py
     reason = "the driver reports 0 devices" if kind == "none" else "cudaErrorInsufficientDriver"
     with pytest.raises(DeviceError, match=f"needs an NVIDIA GPU: CuPy is installed but finds none .*{reason}.*nvidia-smi"):
         tg.tensor(1.0, device="cuda")
-
-
-# ---- the stand-in itself -----------------------------------------------------------------------------------------
