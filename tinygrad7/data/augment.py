@@ -1,0 +1,184 @@
+"""Warping images, for training only: translate, flip, rotate, warp (elastic), noise.
+
+A transform does nothing by itself. It can only be handed to a training stream, ``tg.data.batches(images, labels,
+augment=[...], rng=...)``, which draws from its generator anew for every batch; evaluation streams refuse it, a warped
+stream refuses to be read where nothing is recorded, and ``tg.train.fit`` refuses one as validation data.
+
+Images are ``(N, H, W)`` or ``(N, C, H, W)``; dtype and shape stay. Which of these leaves the label right depends on
+the task: flipping is for objects, not for handwritten digits (lecture, "Data Augmentation").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Rng = np.random.Generator
+
+
+class Transform:
+    """A random change to a batch of images, drawn by the training stream that owns it."""
+
+    least_axes = 3
+    name = "transform"
+
+    def __call__(self, *_: Any) -> Any:
+        raise TypeError(
+            f"{self.name}: transforms change training data only, so they are not called: hand them to "
+            f"tg.data.batches(images, labels, batch=..., augment=[tg.data.augment.{self.name}(...)], rng=...)"
+        )
+
+    def _check(self, images: np.ndarray) -> None:
+        if not 3 <= images.ndim <= 4:
+            raise ValueError(
+                f"{self.name}: images must be (N, H, W) or (N, C, H, W); this array has shape {images.shape}"
+            )
+
+    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+        """The changed images, a new array of the same shape and dtype."""
+        raise NotImplementedError
+
+
+class translate(Transform):
+    """Shift every image by whole pixels, uniformly up to ``pixels`` along each axis; ``fill`` comes in at the edges."""
+
+    name = "translate"
+
+    def __init__(self, pixels: int, *, fill: float = 0.0) -> None:
+        if pixels != int(pixels) or pixels < 0:
+            raise ValueError(f"translate: pixels must be a whole number of at least 0, not {pixels}")
+        self.pixels, self.fill = int(pixels), fill
+
+    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+        n, (height, width) = len(images), images.shape[-2:]
+        shift = rng.integers(-self.pixels, self.pixels + 1, size=(2, n))
+        rows = np.arange(height) - shift[0, :, None]
+        columns = np.arange(width) - shift[1, :, None]
+        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+        flat = rows.clip(0, height - 1)[:, :, None] * width + columns.clip(0, width - 1)[:, None, :]
+        return np.where(_spread(inside, images), _gather(images, flat), np.asarray(self.fill, images.dtype))
+
+
+class flip(Transform):
+    """Mirror each image, left to right and (or) top to bottom, each with probability ``p``."""
+
+    name = "flip"
+
+    def __init__(self, *, horizontal: bool = True, vertical: bool = False, p: float = 0.5) -> None:
+        _probability("flip: p", p)
+        self.horizontal, self.vertical, self.p = horizontal, vertical, p
+
+    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+        for wanted, axis in ((self.horizontal, -1), (self.vertical, -2)):
+            if wanted:
+                chosen = rng.random(len(images)) < self.p
+                images = np.where(chosen.reshape(-1, *[1] * (images.ndim - 1)), np.flip(images, axis), images)
+        return images
+
+
+class rotate(Transform):
+    """Turn each image about its centre by an angle uniform in ±``degrees``; bilinear, ``fill`` from outside."""
+
+    name = "rotate"
+
+    def __init__(self, degrees: float, *, fill: float = 0.0) -> None:
+        if not 0 <= degrees <= 180:
+            raise ValueError(f"rotate: degrees must lie in 0 ... 180, not {degrees}")
+        self.degrees, self.fill = degrees, fill
+
+    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+        height, width = images.shape[-2:]
+        angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees, size=(len(images), 1, 1)))
+        down, right = np.arange(height)[:, None] - (height - 1) / 2, np.arange(width) - (width - 1) / 2
+        rows = np.cos(angle) * down + np.sin(angle) * right + (height - 1) / 2
+        columns = np.cos(angle) * right - np.sin(angle) * down + (width - 1) / 2
+        return _sample(images, rows, columns, self.fill)
+
+
+class warp(Transform):
+    """Smooth elastic warp (Simard, Steinkraus and Platt, 2003).
+
+    Every pixel is read from a place displaced by a Gaussian random field: standard deviation ``strength`` pixels
+    along each axis, smoothed over ``smoothness`` pixels; ``fill`` from outside."""
+
+    name = "warp"
+
+    def __init__(self, strength: float, smoothness: float = 4.0, *, fill: float = 0.0) -> None:
+        if strength < 0 or smoothness <= 0:
+            raise ValueError(f"warp: needs strength ≥ 0 and smoothness > 0 pixels, not {strength} and {smoothness}")
+        self.strength, self.smoothness, self.fill = strength, smoothness, fill
+
+    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+        n, (height, width) = len(images), images.shape[-2:]
+        smooth_rows, smooth_columns = self._smoothing(height), self._smoothing(width)
+        field = self.strength * (smooth_rows @ rng.standard_normal((2, n, height, width)) @ smooth_columns.T)
+        return _sample(images, np.arange(height)[:, None] + field[0], np.arange(width) + field[1], self.fill)
+
+    def _smoothing(self, n: int) -> np.ndarray:
+        """A Gaussian filter as a matrix; rows of norm 1, so that white noise keeps variance 1 at every pixel."""
+        kernel = np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) / self.smoothness) ** 2)
+        found: np.ndarray = kernel / np.linalg.norm(kernel, axis=1, keepdims=True)
+        return found
+
+
+class noise(Transform):
+    """Gaussian noise of standard deviation ``std``; then a pixel v becomes low + high − v with probability ``flip``."""
+
+    name = "noise"
+
+    def __init__(self, std: float = 0.0, *, flip: float = 0.0, low: float = 0.0, high: float = 1.0) -> None:
+        if std < 0:
+            raise ValueError(f"noise: std must be at least 0, not {std}")
+        _probability("noise: flip", flip)
+        self.std, self.flip, self.low, self.high = std, flip, low, high
+
+    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+        values = images + self.std * rng.standard_normal(images.shape)
+        chosen = rng.random(images.shape) < self.flip
+        return _as(np.where(chosen, self.low + self.high - values, values), images.dtype)
+
+
+def _probability(what: str, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{what} is a probability, so it lies in 0 ... 1, not {p}")
+
+
+def _as(values: np.ndarray, dtype: Any) -> np.ndarray:
+    """``values`` in ``dtype``; whole-number pixels are rounded and kept in their range."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        values = values.round().clip(limits.min, limits.max)
+    elif dtype.kind == "b":
+        values = values > 0.5
+    return values.astype(dtype)
+
+
+def _spread(per_pixel: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """``(N, H, W)`` beside images that may have channels."""
+    return per_pixel if images.ndim == 3 else per_pixel[:, None]
+
+
+def _gather(images: np.ndarray, flat: np.ndarray) -> np.ndarray:
+    """The pixels at ``flat`` (N, H, W) of each image, for every channel."""
+    n = len(images)
+    pixels = images.reshape(n, -1, images.shape[-2] * images.shape[-1])
+    return np.take_along_axis(pixels, flat.reshape(n, 1, -1), axis=2).reshape(images.shape)
+
+
+def _sample(images: np.ndarray, rows: np.ndarray, columns: np.ndarray, fill: float) -> np.ndarray:
+    """The images read at real coordinates ``(N, H, W)``, bilinearly between the four pixels around."""
+    height, width = images.shape[-2:]
+    top, left = np.floor(rows), np.floor(columns)
+    below, beside = rows - top, columns - left
+    total: Any = 0.0
+    for i, j, weight in (
+        (top, left, (1 - below) * (1 - beside)),
+        (top, left + 1, (1 - below) * beside),
+        (top + 1, left, below * (1 - beside)),
+        (top + 1, left + 1, below * beside),
+    ):
+        inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
+        flat = (i.clip(0, height - 1) * width + j.clip(0, width - 1)).astype(np.intp)
+        total = total + _spread(weight, images) * np.where(_spread(inside, images), _gather(images, flat), fill)
+    return _as(total, images.dtype)
