@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, reduction
-from tinygrad7.ops.elementwise import _plain, exp, log, sqrt, square, where
-from tinygrad7.ops.shape import _normal_axes, broadcast_to, flip, ndim_of, shape_of
+from tinygrad7.ops.elementwise import _plain, exp, sqrt, where
+from tinygrad7.ops.shape import _normal_axes, broadcast_to, flip, shape_of, stack
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import Tensor
 
@@ -139,8 +139,6 @@ def _prod_rule(g: Any, x: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
 
 def _exclusive(rows: Any) -> Any:
     """Along the last axis, the product of the elements before each."""
-    from tinygrad7.ops.shape import stack
-
     count = rows.shape[-1]
     if count == 0:
         return rows
@@ -283,6 +281,3 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest element: plain integers, without gradient."""
     return xp(_plain(x)).argmin(_plain(x), axis=axis, keepdims=keepdims)
 
-
-__all__ = ["square", "log", "ndim_of"]
-del __all__
