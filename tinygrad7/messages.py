@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tinygrad7.backend import device_of, is_array, to_numpy, xp
 from tinygrad7.context import Scope, path
 from tinygrad7.node import Leaf, Node
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = os.path.dirname(__file__)
 
 
 class ShapeError(ValueError):

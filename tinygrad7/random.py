@@ -9,12 +9,12 @@ import numpy as np
 
 from tinygrad7.context import STATE
 
-_default = [np.random.default_rng()]
+_default: list[np.random.Generator] = []  # made when first used: importing numpy.random costs 20 ms
 
 
 def seed(n: int | None) -> None:
     """Start the generator of all random ops without ``rng=`` from ``n`` (None: from the system's entropy)."""
-    _default[0] = np.random.default_rng(n)
+    _default[:] = [np.random.default_rng(n)]
 
 
 def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
@@ -25,6 +25,8 @@ def generator(rng: np.random.Generator | int | None = None) -> np.random.Generat
     if isinstance(rng, np.random.Generator):
         found = rng
     elif rng is None:
+        if not _default:
+            seed(None)
         found = _default[0]
     elif isinstance(rng, int | np.integer):
         return np.random.default_rng(int(rng))

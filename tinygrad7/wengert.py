@@ -15,7 +15,7 @@ from tinygrad7.tape import PICKED, inputs
 from tinygrad7.tensor import Tensor, as_array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One line of a tape. ``inputs`` are the indices of the entries it was computed from; ``op`` is "leaf" for leaves."""
 
