@@ -13,11 +13,12 @@ The names below stand in reading order: tensors, ops, transforms, contexts, then
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
-from tinygrad7 import diagnose
+from tinygrad7 import data, diagnose, nn, optim, train
 from tinygrad7.checkpoint import checkpoint, truncate
 from tinygrad7.context import default_dtype, detect_anomaly, device, enable_grad, no_grad, scope, step
 from tinygrad7.grad import gradients
 from tinygrad7.messages import AnomalyError, ShapeError
+from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
 from tinygrad7.ops.create import arange, eye, full, normal, ones, ones_like, uniform, zeros, zeros_like
 from tinygrad7.ops.elementwise import (
     abs,
@@ -56,7 +57,16 @@ from tinygrad7.ops.elementwise import (
     tanh,
     where,
 )
+from tinygrad7.ops.layers import dropout
 from tinygrad7.ops.linalg import einsum, embedding, matmul, outer, tensordot
+from tinygrad7.ops.loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_loss,
+    l1_loss,
+    mse_loss,
+)
+from tinygrad7.ops.recurrent import gru, lstm, rnn
 from tinygrad7.ops.reduce import (
     argmax,
     argmin,

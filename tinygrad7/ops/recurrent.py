@@ -122,7 +122,7 @@ def _domain(gates: int, states: int, extra: int = 0, **options: Any) -> Any:
     return domain
 
 
-@primitive("RNN", reference=rnn_unrolled, outputs=2, domain=_domain(1, 1), method=False)
+@primitive("RNN", reference=rnn_unrolled, outputs=2, unrolls=True, domain=_domain(1, 1), method=False)
 def _rnn(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, *,
     nonlinearity: str = "tanh", lengths: Any = None, reverse: bool = False,
@@ -134,7 +134,7 @@ def _rnn(
 _rnn.joint_vjp(lambda g, w_ih, w_hh, residuals, needs: kernels.rnn_backward(g, w_ih, w_hh, residuals, needs))
 
 
-@primitive("LSTM", reference=lstm_unrolled, outputs=3, domain=_domain(4, 2), method=False)
+@primitive("LSTM", reference=lstm_unrolled, outputs=3, unrolls=True, domain=_domain(4, 2), method=False)
 def _lstm(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False) -> Any:
     """Long short-term memory.   c' = f c + i g, h = o tanh c      c̄_t = f_{t+1} c̄_{t+1} + h̄_t o (1 − tanh² c_t)"""
     return kernels.lstm_forward(x, h0, c0, w_ih, w_hh, b, lengths, reverse, kernels.ELEMENTWISE)
@@ -143,7 +143,7 @@ def _lstm(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: An
 _lstm.joint_vjp(lambda g, w_ih, w_hh, residuals, needs: kernels.lstm_backward(g, w_ih, w_hh, residuals, needs))
 
 
-@primitive("GRU", reference=gru_unrolled, outputs=2, domain=_domain(3, 1, 1), method=False)
+@primitive("GRU", reference=gru_unrolled, outputs=2, unrolls=True, domain=_domain(3, 1, 1), method=False)
 def _gru(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, b_hn: Any, *, lengths: Any = None, reverse: bool = False
 ) -> Any:
