@@ -412,7 +412,19 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     """Choice.   y = a where the condition holds, else b      ā = ȳ where it holds, else 0      b̄ the other way round
 
     The zeros are exact: an infinite ȳ is not multiplied by 0."""
+    if type(b) is int and b == 0 and type(a) is np.ndarray and type(condition) is np.ndarray and a.size > 1000:
+        if a.dtype.kind == "f" and condition.dtype == np.bool_ and a.shape == condition.shape:
+            return _kept(condition, a)
     return _module(condition, a, b).where(condition, a, b)
+
+
+def _kept(condition: Array, a: Array) -> Array:
+    """``np.where(condition, a, 0)`` on the bits: NumPy branches at every element, which takes 20 times as long."""
+    word = np.dtype(f"i{a.dtype.itemsize}")
+    bits = condition.view(np.int8).astype(word)
+    np.negative(bits, out=bits)
+    bits &= a.view(word)
+    return bits.view(a.dtype)
 
 
 where.vjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
