@@ -23,8 +23,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+import tinygrad7 as tg
 from tests import standin
 from tests.helpers import host
+from tinygrad7 import backend
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.register_profile("deep", deadline=None, max_examples=10_000)
@@ -36,25 +38,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("markexpr", "") == "gpu":
-        config.option.backend = "cuda"
-    if config.option.backend == "numpy":
-        return
-    if config.option.backend == "standin":
-        standin.install()
-    else:
-        from tinygrad7.backend import DeviceError, cuda
-
-        try:
-            cuda()
-        except DeviceError as error:
-            raise pytest.UsageError(str(error)) from None
     for name in ("assert_allclose", "assert_array_equal", "assert_equal", "assert_array_less", "assert_array_almost_equal"):
         setattr(np.testing, name, _of_host_values(getattr(np.testing, name)))
+    if config.getoption("markexpr", "") == "gpu":
+        config.option.backend = "cuda"
+    if config.option.backend == "standin":
+        standin.install()
+    if config.option.backend == "cuda":
+        try:
+            backend.cuda()
+        except backend.DeviceError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def _of_host_values(check: Any) -> Any:
-    """A comparison of ``np.testing`` that fetches device arrays first, so that one test serves every backend."""
+    """A comparison of ``np.testing`` that fetches tensors and device arrays first: one test serves every backend."""
 
     def compare(actual: Any, desired: Any, *args: Any, **kwargs: Any) -> Any:
         return check(host(actual), host(desired), *args, **kwargs)
@@ -79,8 +77,6 @@ def _default_device(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.option.backend == "numpy":
         yield
         return
-    import tinygrad7 as tg
-
     with tg.device("cuda"):
         yield
 
@@ -88,8 +84,6 @@ def _default_device(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The CuPy module: the stand-in while the test runs, the real one under ``-m gpu``."""
-    from tinygrad7 import backend
-
     if request.config.option.backend == "numpy":
         for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
             monkeypatch.delitem(sys.modules, name)
