@@ -55,6 +55,8 @@ class Vocabulary:
 
         ``size`` keeps that many of the most frequent tokens, ``least`` those met so often or more."""
         counts = Counter(_split(text, level))
+        for special in (unknown, end):
+            counts.pop(special or "", None)
         kept = sorted((token for token, n in counts.items() if n >= least), key=lambda token: (-counts[token], token))
         kept = kept[:size] if size is not None else kept
         if not kept:

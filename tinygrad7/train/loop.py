@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygrad7.backend import xp
 from tinygrad7.context import no_grad
+from tinygrad7.random import generator
 from tinygrad7.train.history import History
 from tinygrad7.train.progress import Bar, Interruption
 from tinygrad7.train.saving import Checkpoint
@@ -52,7 +53,7 @@ def fit(
     steps: int | None = None,
     epochs: int | None = None,
     validation: Iterable[Any] | Callable[[Any], float] | None = None,
-    every: int | None = None,
+    every: int | Callable[[int], bool] | None = None,
     schedule: Callable[[int], float] | None = None,
     stopping: EarlyStopping | None = None,
     checkpoint: Checkpoint | None = None,
@@ -65,9 +66,10 @@ def fit(
 
     ``batches``: a stream of ``tg.data`` or anything that can be iterated again and again. ``validation``: an
     evaluation stream, on which ``loss`` is averaged, or a function of the model; it runs after every ``every`` steps
-    (by default each epoch) and after the last. ``schedule`` becomes the optimizer's learning rate. ``stopping`` sees
-    every validation value; at the end, however it came, the model has its best weights. ``progress``: a tqdm bar, with
-    the text that a function gives. ``on_evaluation`` runs after every evaluation.
+    (or those for which the function ``every`` is true; by default after each epoch) and after the last.
+    ``schedule`` becomes the optimizer's learning rate. ``stopping`` sees every validation value; at the end, however
+    it came, the model has its best weights. ``progress``: a tqdm bar, with the text that a function gives.
+    ``on_evaluation`` runs after every evaluation.
 
     With ``checkpoint`` the whole run is saved before the first step, after every evaluation, every ``save_seconds``,
     and at Ctrl-C, which then waits for the end of the step before it is raised. ``resume=True`` goes on from there bit
@@ -81,7 +83,7 @@ def fit(
     if schedule is not None:
         optimizer.lr = schedule
     if checkpoint is not None:
-        checkpoint.add(model=model, optimizer=optimizer, batches=batches, history=history)
+        checkpoint.add(model=model, optimizer=optimizer, batches=batches, history=history, random=generator(None))
         if stopping is not None:
             checkpoint.add(stopping=stopping)
         if resume:
@@ -109,7 +111,7 @@ class _Run:
     steps: int | None
     epochs: int | None
     validation: Any
-    every: int | None
+    every: int | Callable[[int], bool] | None
     stopping: EarlyStopping | None
     checkpoint: Checkpoint | None
     history: History
@@ -139,7 +141,7 @@ class _Run:
         for batch in self.batches:
             self.step(batch)
             bar.advance()
-            if self.every is not None and self.history.step % self.every == 0:
+            if self.due():
                 self.evaluate()
             if interruption.asked or time.monotonic() - saved > self.save_seconds:
                 self.save()
@@ -151,6 +153,11 @@ class _Run:
         self.history.epoch += 1
         if self.every is None:
             self.evaluate()
+
+    def due(self) -> bool:
+        """Whether an evaluation follows this step."""
+        step = self.history.step
+        return self.every(step) if callable(self.every) else self.every is not None and step % self.every == 0
 
     def done(self) -> bool:
         """Whether the run has ended: by its length or by early stopping."""

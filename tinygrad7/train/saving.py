@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.random import generator
 from tinygrad7.train.pack import pack, unpack
 
 _HEADER = "tinygrad7.json"
@@ -53,12 +52,13 @@ class Checkpoint:
     """The state of named parts, kept in ``path``: ``.npz`` (no pickle), or ``.safetensors`` where that is installed.
 
     ``Checkpoint("run.npz", model=model, optimizer=optimizer, stream=batches, dropout=rng)``: a part has
-    ``state_dict`` and ``load_state_dict``, or is a ``numpy.random.Generator``. The generator of ``tg.seed`` is always
-    saved too. ``tg.train.fit`` adds the parts it knows. Raises ``TypeError`` for a part that is neither, ``ValueError``
-    for another suffix, ``ImportError`` where safetensors is missing."""
+    ``state_dict`` and ``load_state_dict``, or is a ``numpy.random.Generator``; ``tg.train.fit`` adds those it knows.
+    ``notes``: numbers, texts, arrays of yours, also nested, to be kept beside. Raises ``TypeError`` for a part that is
+    neither, ``ValueError`` for another suffix, ``ImportError`` where safetensors is missing."""
 
-    def __init__(self, path: str | os.PathLike[str], **parts: Any) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, notes: dict[str, Any] | None = None, **parts: Any) -> None:
         self.path = Path(path)
+        self.notes = {} if notes is None else notes
         if self.path.suffix not in (".npz", ".safetensors"):
             raise ValueError(f"Checkpoint: {self.path.name!r} must end in .npz or .safetensors")
         if self.path.suffix == ".safetensors":
@@ -80,24 +80,24 @@ class Checkpoint:
         """Whether there is a file to load."""
         return self.path.exists()
 
-    def save(self, **notes: Any) -> None:
-        """Replace the file by the parts' present state, with ``notes`` of yours (numbers, texts, arrays, nested).
+    def save(self) -> None:
+        """Replace the file by the notes and the parts' present state.
 
         If writing fails (a full disk), the error is passed on and the file that was good stays."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        skeleton, arrays = pack({"notes": notes, "parts": self._states()})
+        skeleton, arrays = pack({"notes": self.notes, "parts": self._states()})
         digest = _digest(skeleton, arrays)
         header = json.dumps({"format": _FORMAT, "version": _VERSION, "sha256": digest, "tree": skeleton})
         encode = _encode_npz if self.path.suffix == ".npz" else _encode_safetensors
         write_atomically(self.path, encode(header, arrays))
 
     def load(self) -> dict[str, Any]:
-        """Put every part into the saved state and return the notes.
+        """Put every part into the saved state, and take over and return the notes.
 
         Raises ``CheckpointError`` with the reason for a file that is missing, truncated, corrupt or foreign, and for
         a state that does not fit a part; then no part has been changed."""
         tree = self._read()
-        saved, own = tree["parts"], {*self.parts, "random"}
+        saved, own = tree["parts"], set(self.parts)
         if set(saved) != own:
             raise CheckpointError(
                 f"{self.path}: it holds {', '.join(sorted(saved))}, but {', '.join(sorted(own))} are to be loaded"
@@ -112,23 +112,22 @@ class Checkpoint:
                 self._set(name_before, state)
             reason = error.args[0] if error.args else error
             raise CheckpointError(f"{self.path}: its {name} does not fit, nothing was changed: {reason}") from error
-        notes: dict[str, Any] = tree["notes"]
-        return notes
+        self.notes = tree["notes"]
+        return self.notes
 
-    def notes(self) -> dict[str, Any]:
+    def read_notes(self) -> dict[str, Any]:
         """The notes of the file; no part is touched. Raises as ``load``."""
         found: dict[str, Any] = self._read()["notes"]
         return found
 
     def _states(self) -> dict[str, Any]:
-        parts = {**self.parts, "random": generator(None)}
         return {
             name: part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()
-            for name, part in parts.items()
+            for name, part in self.parts.items()
         }
 
     def _set(self, name: str, state: Any) -> None:
-        part = self.parts[name] if name in self.parts else generator(None)
+        part = self.parts[name]
         if isinstance(part, np.random.Generator):
             part.bit_generator.state = state
         else:

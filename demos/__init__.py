@@ -1,0 +1,1 @@
+"""Programs that show what tinygrad7 does: ``python -m demos`` lists them."""

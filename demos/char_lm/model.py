@@ -1,0 +1,98 @@
+"""The model, its loss, and writing from it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import tinygrad7 as tg
+from tinygrad7 import nn
+from tinygrad7.data import Vocabulary
+
+CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "mrnn": "MultiplicativeRNN"}
+EMBEDDING = 64
+CONTEXT = 64  # characters that validation reads before the first one it counts
+
+
+class CharLM(nn.Module):
+    """Character → embedding → recurrent layers → a distribution over the next character.
+
+    ``logits, state = model(x, state)``: indices x (T, B), logits (T, B, V). Dropout ρ stands before the readout and
+    between layers, a fifth of it on the embedding."""
+
+    def __init__(
+        self,
+        vocabulary: int,
+        hidden: int,
+        *,
+        layers: int = 1,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        unroll: bool = False,
+        rng: Any = None,
+    ) -> None:
+        rng = np.random.default_rng(rng)
+        options: dict[str, Any] = {"num_layers": layers, "dropout": dropout, "rng": rng, "unroll": unroll}
+        self.embedding = nn.Embedding(vocabulary, EMBEDDING, rng=rng)
+        self.blur = nn.Dropout(dropout / 5, rng=rng)
+        self.recurrent = getattr(nn, CELLS[cell])(EMBEDDING, hidden, **options)
+        self.drop = nn.Dropout(dropout, rng=rng)
+        self.readout = nn.Linear(hidden, vocabulary, rng=rng)
+
+    def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+        y, state = self.recurrent(self.blur(self.embedding(x)), state)
+        return self.readout(self.drop(y)), state
+
+
+def bits(nats: float) -> float:
+    """Bits per character of a loss in nats."""
+    return nats / math.log(2)
+
+
+def validate(model: CharLM, text: np.ndarray, streams: int = 32, steps: int = 256) -> float:
+    """Mean loss in nats over every character of ``text`` but the first, which nothing predicts.
+
+    The text is read as parallel streams; each begins with the ``CONTEXT`` characters before its own, uncounted."""
+    streams = max(1, min(streams, (len(text) - 1) // CONTEXT))
+    share = -(-(len(text) - 1) // streams)
+    starts = np.arange(streams) * share
+    total, state, modes = 0.0, None, [(m, m.training) for m in model.modules()]
+    model.eval()
+    with tg.no_grad():
+        for begin in range(-CONTEXT, share, steps):
+            times = starts + np.arange(begin, min(begin + steps, share))[:, None]
+            counted = (times >= starts) & (times < len(text) - 1)
+            times = times.clip(0, len(text) - 2)
+            logits, state = model(text[times], state)
+            if counted.any():
+                loss = tg.cross_entropy(logits, text[times + 1], mask=counted.astype(np.float32), reduction="sum")
+                total += loss.item()
+    for module, mode in modes:
+        module.training = mode
+    return total / (len(text) - 1)
+
+
+def write(
+    model: CharLM, vocabulary: Vocabulary, prime: str, length: int, temperatures: list[float], rng: Any
+) -> list[str]:
+    """One continuation of ``prime`` for each temperature τ: characters drawn from softmax(z / τ) and fed back in."""
+    rng, modes = np.random.default_rng(rng), [(m, m.training) for m in model.modules()]
+    heat = np.array(temperatures)[:, None]
+    never = [vocabulary.index(vocabulary.unknown)] if vocabulary.unknown is not None else []
+    written: list[np.ndarray] = []
+    model.eval()
+    with tg.no_grad():
+        x = np.repeat(vocabulary.encode(prime)[:, None], len(temperatures), axis=1)
+        state = None
+        for _ in range(length):
+            logits, state = model(x, state)
+            scores = logits.numpy()[-1].astype(np.float64) / heat
+            scores[:, never] = -np.inf
+            gumbel = -np.log(-np.log(rng.random(scores.shape)))  # argmax(z + gumbel) is a draw from softmax(z)
+            x = np.argmax(scores + gumbel, axis=1)[None]
+            written.append(x[0])
+    for module, mode in modes:
+        module.training = mode
+    return [vocabulary.decode([row[i] for row in written]) for i in range(len(temperatures))]
