@@ -7,6 +7,7 @@ views of it. What an optimizer keeps for them (momentum ...) lies in flat arrays
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ CHUNK = 32768  # elements of a piece on the CPU; a GPU takes everything at once
 class Piece:
     """A stretch of a block: whose it is, and views of its values, kept arrays and scratch. ``u``: its update so far."""
 
-    __slots__ = ("block", "first", "last", "part", "w", "kept", "gathered", "out", "spare", "u")
+    __slots__ = ("block", "first", "gathered", "kept", "last", "out", "part", "spare", "u", "w")
 
     def __init__(self, block: Block, first: int, last: int, start: int, stop: int) -> None:
         self.block, self.first, self.last = block, first, last
@@ -68,6 +69,15 @@ class Block:
         self.scratch = [self.module.empty_like(model, shape=min(self.chunk, total)) for _ in range(2)]
         self._together: list[Piece] | None = None
         self._apart: dict[int, list[Piece]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Block:
+        new = Block(copy.deepcopy(self.tensors, memo), list(self.names), self.keeps, self.persistent)
+        memo[id(self)] = new
+        new.counts = list(self.counts)
+        for arrays, olds in zip(new.kept, self.kept, strict=True):
+            for array, old in zip(arrays, olds, strict=True):
+                array[...] = old
+        return new
 
     def kept_by_name(self) -> list[tuple[str, Array]]:
         """The kept arrays under their names; a name that two links use is numbered by its place in the chain."""
@@ -125,7 +135,8 @@ class Block:
     def _cut(self, indices: Any, merge: bool) -> list[Piece]:
         """Neighbours merged up to the chunk size, bigger tensors cut."""
         pieces: list[Piece] = []
-        first = last = None
+        first: int | None = None
+        last = 0
         for i in indices:
             start, stop = self.starts[i], self.starts[i + 1]
             if first is not None and stop - self.starts[first] > self.chunk:

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import Array, to_device, to_numpy, xp
+from tinygrad7.backend import Array, to_device, xp
 from tinygrad7.context import enable_grad, no_grad
 from tinygrad7.grad import gradients, reachable, walk
 from tinygrad7.optim.conjugate import conjugate_gradients, dot
 from tinygrad7.optim.flat import Block
-from tinygrad7.optim.optimizer import _groups, _named
+from tinygrad7.optim.parameters import groups_of, named_parameters
 from tinygrad7.tensor import Tensor
 
 Forward = Callable[[], Any]
@@ -148,7 +148,7 @@ class HessianFree:
         exponent: float = 0.75,
         seed: int = 0,
     ) -> None:
-        names = _named(_groups(params))[0]
+        names = named_parameters(groups_of(params))[0]
         self.block = Block([t for _, t in names], [n for n, _ in names], [], False)
         self.damping, self.structural = damping, structural
         self.iterations, self.tolerance, self.warm_start = iterations, tolerance, warm_start

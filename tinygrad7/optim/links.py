@@ -8,15 +8,15 @@ the gradient is rescaled, and after. The design is Optax's (DeepMind, 2020); the
 from __future__ import annotations
 
 import copy
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad7.backend import Array
-
-Number = float | Callable[[int], float]
+from tinygrad7.optim.schedules import Number
 
 
 class Now:
@@ -27,7 +27,7 @@ class Now:
     have fewer than two axes (biases, the gains of normalisation). ``xp``: NumPy or CuPy.
     """
 
-    __slots__ = ("count", "step", "out", "spare", "vectors", "xp")
+    __slots__ = ("count", "out", "spare", "step", "vectors", "xp")
 
     count: int
     step: int
@@ -47,8 +47,14 @@ class Link:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
-        return f"{type(self).__name__}({given})"
+        said = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if parameter.default is parameter.empty:
+                said.append(repr(value))
+            elif value != parameter.default:
+                said.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(said)})"
 
 
 class Chain:
@@ -76,11 +82,11 @@ def chain(*links: Link | Chain) -> Chain:
         else:
             raise TypeError(f"chain: {link!r} is no link; use clip_by_norm(...), scale_by_adam(), scale(-lr) ...")
     for i, link in enumerate(flat):
-        later = next((after for after in flat[i:] if after.keeps or isinstance(after, clip_by_norm | clip_by_value)), None)
-        if isinstance(link, decoupled_decay) and later is not None:
+        after = [other for other in flat[i:] if other.keeps or isinstance(other, clip_by_norm | clip_by_value)]
+        if isinstance(link, decoupled_decay) and after:
             raise ValueError(
-                f"chain: decoupled_decay stands before {type(later).__name__}, so the decay would go through it, as L2 "
-                "does: move decoupled_decay to just before scale(-lr), or write add_l2 if L2 is meant"
+                f"chain: decoupled_decay stands before {type(after[0]).__name__}, so the decay would go through "
+                "it, as L2 does: move decoupled_decay to just before scale(-lr), or write add_l2 if L2 is meant"
             )
     return Chain(flat)
 
@@ -105,7 +111,7 @@ def check(link: str, name: str, value: Any, low: float = 0.0, high: float = math
 # ---- clipping ----------------------------------------------------------------------------------------------------
 
 
-class clip_by_norm(Link):  # noqa: N801
+class clip_by_norm(Link):
     """Gradient clipping.   u ← u η / ‖u‖  if ‖u‖ > η, otherwise u unchanged.
 
     The norm is that of all parameters together (of every group whose chain holds this very link), and is kept in
@@ -115,24 +121,25 @@ class clip_by_norm(Link):  # noqa: N801
     def __init__(self, eta: float) -> None:
         self.eta = check("clip_by_norm", "eta", eta, open_low=True)
 
-    def factor(self, norm: float) -> float:
+    def rate(self, norm: float) -> float:
+        """What the update is multiplied with."""
         return self.eta / norm if norm > self.eta else 1.0
 
 
-class clip_by_value(Link):  # noqa: N801
+class clip_by_value(Link):
     """Every element into [−η, η].   u ← min(max(u, −η), η)"""
 
     def __init__(self, eta: float) -> None:
         self.eta = check("clip_by_value", "eta", eta, open_low=True)
 
-    def update(self, u: Array, w: Array, now: Now) -> Array:  # type: ignore[override]
+    def update(self, u: Array, w: Array, now: Now) -> Array:
         return now.xp.clip(u, -self.eta, self.eta, out=now.out)
 
 
 # ---- regularisation ----------------------------------------------------------------------------------------------
 
 
-class add_l2(Link):  # noqa: N801
+class add_l2(Link):
     """The gradient of the regulariser λ/2 ‖w‖².   u ← u + λ w
 
     ``biases=False`` leaves out parameters of fewer than two axes.
@@ -141,17 +148,17 @@ class add_l2(Link):  # noqa: N801
     def __init__(self, lam: Number, *, biases: bool = True) -> None:
         self.lam, self.biases = check(type(self).__name__, "lam", lam), biases
 
-    def update(self, u: Array, w: Array, now: Now) -> Array:  # type: ignore[override]
+    def update(self, u: Array, w: Array, now: Now) -> Array:
         if now.vectors and not self.biases:
             return u
         now.xp.multiply(w, at(self.lam, now.step), out=now.spare)
         return now.xp.add(u, now.spare, out=now.out)
 
 
-class add_l1(add_l2):  # noqa: N801
+class add_l1(add_l2):
     """The gradient of the regulariser λ Σ |w|.   u ← u + λ sign(w)"""
 
-    def update(self, u: Array, w: Array, now: Now) -> Array:  # type: ignore[override]
+    def update(self, u: Array, w: Array, now: Now) -> Array:
         if now.vectors and not self.biases:
             return u
         now.xp.sign(w, out=now.spare)
@@ -159,7 +166,7 @@ class add_l1(add_l2):  # noqa: N801
         return now.xp.add(u, now.spare, out=now.out)
 
 
-class decoupled_decay(add_l2):  # noqa: N801
+class decoupled_decay(add_l2):
     """Decoupled weight decay.   u ← u + λ w, just before scale(−α), so that w ← (1 − α λ) w − α u
 
     For SGD without momentum this is L2 regularisation (the lecture's "weight decay"); for Adam, whose rescaling it does
@@ -170,15 +177,15 @@ class decoupled_decay(add_l2):  # noqa: N801
 # ---- history -----------------------------------------------------------------------------------------------------
 
 
-class momentum(Link):  # noqa: N801
+class momentum(Link):
     """Heavy ball.   p ← μ p + u      u ← p"""
 
     keeps = ("momentum",)
 
-    def __init__(self, mu: float = 0.9) -> None:
+    def __init__(self, mu: float) -> None:
         self.mu = check(type(self).__name__, "mu", mu, high=1.0)
 
-    def update(self, u: Array, w: Array, now: Now, p: Array) -> Array:  # type: ignore[override]
+    def update(self, u: Array, w: Array, now: Now, p: Array) -> Array:
         p *= self.mu
         p += u
         return p
@@ -187,14 +194,14 @@ class momentum(Link):  # noqa: N801
 class nesterov(momentum):
     """Nesterov's momentum as Sutskever et al. (2013) write it.   p ← μ p + u      u ← u + μ p"""
 
-    def update(self, u: Array, w: Array, now: Now, p: Array) -> Array:  # type: ignore[override]
+    def update(self, u: Array, w: Array, now: Now, p: Array) -> Array:
         p *= self.mu
         p += u
         now.xp.multiply(p, self.mu, out=now.spare)
         return now.xp.add(u, now.spare, out=now.out)
 
 
-class scale_by_rms(Link):  # noqa: N801
+class scale_by_rms(Link):
     """RMSprop (Hinton, 2012).   v ← β v + (1 − β) u²      u ← u / (√v + ε)"""
 
     keeps = ("rms",)
@@ -203,7 +210,7 @@ class scale_by_rms(Link):  # noqa: N801
         self.beta = check("scale_by_rms", "beta", beta, high=1.0)
         self.eps = check("scale_by_rms", "eps", eps)
 
-    def update(self, u: Array, w: Array, now: Now, v: Array) -> Array:  # type: ignore[override]
+    def update(self, u: Array, w: Array, now: Now, v: Array) -> Array:
         spare = now.spare
         now.xp.multiply(u, u, out=spare)
         spare *= 1 - self.beta
@@ -214,7 +221,7 @@ class scale_by_rms(Link):  # noqa: N801
         return now.xp.divide(u, spare, out=now.out)
 
 
-class scale_by_adam(Link):  # noqa: N801
+class scale_by_adam(Link):
     """Adam (Kingma and Ba, 2015).   m ← β₁ m + (1 − β₁) u    v ← β₂ v + (1 − β₂) u²    u ← m̂ / (√v̂ + ε)
 
     with the bias corrections m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ).
@@ -227,7 +234,7 @@ class scale_by_adam(Link):  # noqa: N801
         self.beta2 = check("scale_by_adam", "beta2", beta2, high=1.0)
         self.eps = check("scale_by_adam", "eps", eps)
 
-    def update(self, u: Array, w: Array, now: Now, m: Array, v: Array) -> Array:  # type: ignore[override]
+    def update(self, u: Array, w: Array, now: Now, m: Array, v: Array) -> Array:
         # The factors 1 − β are left out of the sums and put into the two corrections: two passes fewer.
         xp, spare = now.xp, now.spare
         m *= self.beta1
@@ -249,12 +256,12 @@ class scale(Link):
     def __init__(self, factor: Number) -> None:
         if not callable(factor) and (not isinstance(factor, int | float | np.number) or not math.isfinite(factor)):
             raise ValueError(f"scale: the factor must be a finite number or a schedule, got {factor!r}")
-        self.value: Number = factor
+        self.factor: Number = factor
 
-    def update(self, u: Array, w: Array, now: Now) -> Array:  # type: ignore[override]
-        return now.xp.multiply(u, at(self.value, now.step), out=now.out)
+    def update(self, u: Array, w: Array, now: Now) -> Array:
+        return now.xp.multiply(u, at(self.factor, now.step), out=now.out)
 
 
 def fresh(chains: list[Chain]) -> list[Chain]:
-    """Copies, so that setting a learning rate on one optimizer changes no other; links shared among them stay shared."""
+    """Copies, so that a rate set on one optimizer changes no other; links shared among the chains stay shared."""
     return copy.deepcopy(chains)

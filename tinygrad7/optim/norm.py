@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from tinygrad7.backend import Array, xp
 
 # Between these a sum of squares is as exact as its dtype allows: nothing has overflowed, and what has underflowed is
@@ -18,7 +20,8 @@ def norm_of(arrays: Iterable[Array]) -> float:
     total, safe = 0.0, True
     for a in arrays:
         low, high = _SAFE.get(a.dtype.name, (math.inf, 0.0))
-        square = float(a.dot(a)) if high else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = float(a.dot(a)) if high else 0.0
         safe = safe and low < square < high
         total += square
     if safe and total < 1e308:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.backend import Array, to_device, to_numpy, xp
-from tinygrad7.node import Leaf
 from tinygrad7.optim.flat import Block, Piece
-from tinygrad7.optim.links import Chain, Link, Now, Number, clip_by_norm, fresh, scale
+from tinygrad7.optim.links import Chain, Link, Now, clip_by_norm, fresh, scale
 from tinygrad7.optim.norm import norm_of
-from tinygrad7.optim.schedules import negative
+from tinygrad7.optim.parameters import groups_of, named_parameters
+from tinygrad7.optim.schedules import Number, negative
 from tinygrad7.tensor import Tensor
 
 
@@ -24,7 +24,7 @@ class Group:
         self.names = [name for name, _ in named]
         self.params = [tensor for _, tensor in named]
         self.chain = rules
-        # Links between two clip_by_norm are applied piece by piece, in cache; a clip must see every piece's update first.
+        # Links between two clip_by_norm are applied piece by piece, in cache; a clip must see every piece first.
         self.stages: list[list[tuple[int, Link]]] = [[]]
         self.clips: list[clip_by_norm] = []
         for i, link in enumerate(rules.links):
@@ -57,11 +57,11 @@ class Group:
     @property
     def lr(self) -> Number:
         """The learning rate α of the chain's last ``scale(-α)``: a number or a schedule. Setting it replaces either."""
-        return negative(self._scale().value)
+        return negative(self._scale().factor)
 
     @lr.setter
     def lr(self, value: Number) -> None:
-        self._scale().value = negative(value)
+        self._scale().factor = negative(value)
 
 
 class Optimizer:
@@ -74,10 +74,10 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], rules: Chain | Link | None = None) -> None:
-        self._build(_groups(params), lambda group: group.pop("chain", rules))
+        self._build(groups_of(params), lambda group: group.pop("chain", rules))
 
     def _build(self, groups: list[dict[str, Any]], chain_of: Callable[[dict[str, Any]], Any]) -> None:
-        named = _named(groups)
+        named = named_parameters(groups)
         chains = []
         for group in groups:
             del group["params"]
@@ -92,8 +92,8 @@ class Optimizer:
         self.groups = [Group(pairs, rules) for pairs, rules in zip(named, fresh(chains), strict=True)]
         self.steps = 0
         self.grad_norm: float | None = None
-        for group in self.groups:
-            group.lay_out()
+        for laid in self.groups:
+            laid.lay_out()
 
     @property
     def params(self) -> list[Tensor]:
@@ -127,7 +127,7 @@ class Optimizer:
         now.step = self.steps
         read = []
         work: list[tuple[Group, list[Piece]]] = []
-        if not all([block.follow() for group in self.groups for block in group.blocks]):
+        if not all(block.follow() for group in self.groups for block in group.blocks):
             self._move()
         for group in self.groups:
             for block in group.blocks:
@@ -174,7 +174,7 @@ class Optimizer:
             if not math.isfinite(norm):
                 raise FloatingPointError(_not_finite(norm, pieces))
             self.grad_norm = norm
-            factors[key] = link.factor(norm)
+            factors[key] = link.rate(norm)
         return factors
 
     # ---- state -----------------------------------------------------------------------------------------------
@@ -186,9 +186,9 @@ class Optimizer:
         ``weight.adam_m`` ... for each parameter.
         """
         state: dict[str, Any] = {"steps": self.steps, "counts": np.zeros(len(self.params), np.int64)}
-        for key, group in enumerate(self.groups):
+        for number, group in enumerate(self.groups):
             if any(isinstance(link, scale) for link in group.chain.links) and not callable(group.lr):
-                state[f"lr.{key}"] = float(group.lr)
+                state[f"lr.{number}"] = float(group.lr)
         for place, (block, i) in enumerate(self._places()):
             state["counts"][place] = block.counts[i]
             for key, array in self._kept(block, i):
@@ -201,16 +201,18 @@ class Optimizer:
         missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
         if missing or unknown:
             raise KeyError(
-                f"optimizer state: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}; it must come from an "
-                "optimizer of the same chain over parameters of the same names"
+                f"optimizer state: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}; it must come from "
+                "an optimizer of the same chain over parameters of the same names"
             )
         for key, value in own.items():
             if np.shape(state[key]) != np.shape(value):
-                raise ValueError(f"optimizer state {key!r} has shape {np.shape(state[key])}, expected {np.shape(value)}")
+                raise ValueError(
+                    f"optimizer state {key!r} has shape {np.shape(state[key])}, expected {np.shape(value)}"
+                )
         self.steps = int(state["steps"])
-        for key, group in enumerate(self.groups):
-            if f"lr.{key}" in state:
-                group.lr = float(state[f"lr.{key}"])
+        for number, group in enumerate(self.groups):
+            if f"lr.{number}" in state:
+                group.lr = float(state[f"lr.{number}"])
         for place, (block, i) in enumerate(self._places()):
             block.counts[i] = int(state["counts"][place])
             for key, array in self._kept(block, i):
@@ -235,53 +237,11 @@ class Optimizer:
         self.load_state_dict(state)
 
     def __repr__(self) -> str:
-        lines = [f"  {len(g.params)} parameters, {sum(t.size for t in g.params)} numbers: {g.chain!r}" for g in self.groups]
+        lines = [
+            f"  {len(group.params)} parameters, {sum(t.size for t in group.params)} numbers: {group.chain!r}"
+            for group in self.groups
+        ]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
-
-
-def _groups(params: Any) -> list[dict[str, Any]]:
-    """``params`` as groups, each a dict of its own."""
-    if isinstance(params, Tensor | str) or not isinstance(params, Iterable):
-        raise TypeError(
-            f"an optimizer takes a list of parameters, got a {type(params).__name__}; "
-            "of a module pass module.parameters() or module.named_parameters()"
-        )
-    if isinstance(params, dict):
-        params = [params] if "params" in params else params.items()
-    items = list(params)
-    if not any(isinstance(item, dict) for item in items):
-        return [{"params": items}]
-    for item in items:
-        if not isinstance(item, dict) or "params" not in item:
-            raise TypeError('parameter groups must all be dicts with a "params" entry, {"params": [...], "lr": 0.1}')
-    return [{**item, "params": list(_groups(item["params"])[0]["params"])} for item in items]
-
-
-def _named(groups: list[dict[str, Any]]) -> list[list[tuple[str, Tensor]]]:
-    """Every parameter with its name, unique in the optimizer."""
-    found: list[list[tuple[str | None, Tensor]]] = []
-    seen: dict[int, str] = {}
-    for group in groups:
-        found.append([])
-        for item in group["params"]:
-            pair = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
-            name, tensor = item if pair else (getattr(item, "name", None), item)
-            words = f"parameter {name!r}" if name else f"parameter {len(seen)}"
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"{words} is a {type(tensor).__name__}, not a tensor")
-            if not isinstance(tensor._node, Leaf):
-                kind = "a constant: make it with requires_grad=True" if tensor._node is None else "a recorded result"
-                raise TypeError(f"{words} of shape {tensor.shape} is {kind}; optimizers change leaves only")
-            if id(tensor) in seen:
-                raise ValueError(f"{words} is given twice (first as {seen[id(tensor)]}); it would be updated twice a step")
-            seen[id(tensor)] = words
-            found[-1].append((name, tensor))
-    if not seen:
-        raise ValueError("no parameters: the list is empty (a generator that was used up before?)")
-    names = [name for group in found for name, _ in group]
-    clear = [n for n in names if n is not None and names.count(n) == 1]
-    count = iter(range(len(names)))
-    return [[(n if n in clear else f"{next(count)}" if n is None else f"{next(count)}.{n}", t) for n, t in g] for g in found]
 
 
 def _not_finite(norm: float, pieces: list[Piece]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from tinygrad7.optim.links import (
     Chain,
     Link,
-    Number,
     add_l1,
     add_l2,
     chain,
@@ -22,8 +21,9 @@ from tinygrad7.optim.links import (
     scale_by_adam,
     scale_by_rms,
 )
-from tinygrad7.optim.optimizer import Optimizer, _groups
-from tinygrad7.optim.schedules import negative
+from tinygrad7.optim.optimizer import Optimizer
+from tinygrad7.optim.parameters import groups_of
+from tinygrad7.optim.schedules import Number, negative
 
 _COMMON = """
 
@@ -56,7 +56,7 @@ class _Readymade(Optimizer):
             links += [decoupled_decay(decay, biases=biases)] if decay else []
             return chain(*links, scale(negative(lr)))
 
-        self._build(_groups(params), chain_of)
+        self._build(groups_of(params), chain_of)
 
 
 def _documented(core: str) -> Callable[[type], type]:
@@ -154,5 +154,7 @@ def _adam(betas: tuple[float, float], eps: float) -> list[Link]:
 class AdamW(Adam):
     """Adam with decoupled decay of 0.01 (Loshchilov and Hutter, 2019); otherwise as ``Adam``."""
 
-    def __init__(self, params: Iterable[Any], lr: Number = 1e-3, *, decoupled_decay: Number = 0.01, **options: Any) -> None:
+    def __init__(
+        self, params: Iterable[Any], lr: Number = 1e-3, *, decoupled_decay: Number = 0.01, **options: Any
+    ) -> None:
         super().__init__(params, lr, decoupled_decay=decoupled_decay, **options)
