@@ -17,8 +17,8 @@ from tinygrad7.backend import Array, writable_array, xp
 from tinygrad7.context import STATE, Setting
 from tinygrad7.messages import finite, played_twice, report_backward, report_stale
 from tinygrad7.node import WRITTEN, Leaf, Node, newest_write
+from tinygrad7.ops.convert import astype
 from tinygrad7.ops.reduce import sum_to
-from tinygrad7.ops.shape import astype
 from tinygrad7.tape import PICKED, inputs
 from tinygrad7.tensor import Tensor, as_array
 
@@ -76,6 +76,8 @@ def walk(
             raise RuntimeError(played_twice(node, tape))
         if node.birth < written and type(node) is Node:
             check_stale(node)
+        if bar.__class__ is list:  # of an op of several outputs, not all of which need have been used
+            bar = fill(node, bar)
         rules, exact = plan.rules, plan.exact
         if rules is None:
             if type(node) is Leaf:
@@ -246,8 +248,9 @@ def walk_recorded(tape: list[Node | Leaf], bars: dict[Any, Any], wanted: set[Any
     return kept
 
 
-def _rules_recorded(node: Node, bar: Tensor, needed: set[Any]) -> Iterable[tuple[Any, Tensor]]:
+def _rules_recorded(node: Node, bar: Any, needed: set[Any]) -> Iterable[tuple[Any, Tensor]]:
     plan = node.plan
+    bar = fill(node, bar)
     operands = [_tensor_of(node, i, None) for i in range(len(plan.live))]
     values = zip(plan.sources, plan.values(node.saved), strict=True)
     saved: Any = [_wrapped(node, source, value, operands) for source, value in values]
@@ -407,7 +410,7 @@ def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
     if node.plan.joint is not None:
         pairs: Iterable[tuple[Any, Any]] = _joint(node, bar)
     else:
-        saved = node.saved
+        saved, bar = node.saved, fill(node, bar)
         pairs = [
             (parent, _apply(f, bar, pick, saved))
             for parent, (_, f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
