@@ -1,0 +1,404 @@
+"""Recording: what an op puts on the tape, what it saves, the context that it is recorded in, and ``primitive``."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad7 as tg
+from tests.helpers import host
+from tinygrad7.context import STATE, path
+from tinygrad7.grad import saved_arrays
+from tinygrad7.node import Leaf, Node
+from tinygrad7.tape import REGISTRY, inputs
+from tinygrad7.tensor import Tensor
+
+
+def leaf(value: Any = (1.0, 2.0, 3.0), name: str | None = None) -> Tensor:
+    return tg.tensor(np.asarray(value, np.float64), requires_grad=True, name=name)
+
+
+@pytest.fixture
+def forget() -> Any:
+    """Ops that a test registers are taken out again."""
+    before = set(REGISTRY)
+    yield
+    for name in set(REGISTRY) - before:
+        del REGISTRY[name]
+
+
+# ---- nodes -------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_points_backwards_and_keeps_the_order_of_its_arguments() -> None:
+    x, y = leaf(), leaf()
+    z = x * y - x
+    node = z._node
+    assert isinstance(node, Node) and node.plan.op.name == "subtract"
+    product, second = node.parents
+    assert second is x._node and product.parents == (x._node, y._node)
+    assert product.birth < node.birth and x._node.birth < product.birth
+    assert (node.shape, node.dtype) == ((3,), np.float64)
+    assert not [slot for slot in Node.__slots__ if isinstance(getattr(node, slot), Tensor)]
+
+
+def test_nothing_is_recorded_for_constants() -> None:
+    c = tg.tensor([1.0, 2.0])
+    assert tg.tanh(c)._node is None and (c * 2 + c)._node is None and tg.concatenate([c, c])._node is None
+    assert isinstance((c * leaf([1.0, 1.0]))._node, Node)
+
+
+def test_ops_on_plain_arrays_give_plain_arrays() -> None:
+    a = tg.tensor(np.array([1.0, 2.0])).data
+    for y in (tg.tanh(a), tg.multiply(a, 2.0), tg.sum(a), tg.concatenate([a, a]), tg.softmax(a)):
+        assert not isinstance(y, Tensor)
+    np.testing.assert_allclose(tg.add([1.0, 2.0], 1.0), [2.0, 3.0])
+
+
+def saved(t: Tensor) -> list[Any]:
+    assert isinstance(t._node, Node)
+    return saved_arrays(t._node.saved)
+
+
+def test_the_parameters_of_a_rule_are_what_is_saved() -> None:
+    x, y, c = leaf(), leaf(), tg.tensor(np.ones(3))
+    assert saved(x + y) == [] and saved(-x) == [] and saved(x - c) == []
+    t = tg.tanh(x)
+    assert len(saved(t)) == 1 and saved(t)[0] is t._data
+    assert len(saved(x * y)) == 2
+    assert len(saved(x * c)) == 1 and saved(x * c)[0] is c._data  # the rule of c will not run, so x is not kept
+    assert len(saved(c * x)) == 1 and saved(c * x)[0] is c._data
+    assert saved(x * 2.0) == []
+
+
+def test_a_raw_operand_that_a_rule_saves_is_copied() -> None:
+    a = tg.tensor(np.ones(3)).numpy().copy()
+    if tg.tensor(1.0).device != "cpu":
+        a = tg.tensor(a).data
+    x = leaf()
+    y = (x * a + x**a + a * x).sum()
+    a[...] = 100.0
+    y.backward()
+    np.testing.assert_allclose(x.grad, [3.0, 3.0, 3.0])
+
+
+def test_an_index_that_is_changed_later_changes_nothing() -> None:
+    x, i = leaf(), np.array([0, 0, 2])
+    y = x[i].sum()
+    i[...] = 1
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 0.0, 1.0])
+
+
+def test_inputs_tells_nodes_and_constants_in_the_order_of_the_call() -> None:
+    x, c = leaf(), tg.tensor(np.ones(3), name="c")
+    assert inputs((c * x)._node) == [c, x._node]
+    assert inputs((x**2)._node) == [x._node, 2]
+
+
+def test_several_outputs_have_a_node_each_that_says_which_it_is() -> None:
+    x = leaf([[1.0, 2.0], [3.0, 4.0]])
+    a, b = tg.unstack(x)
+    assert a._node.parents == b._node.parents and (a._node.params, b._node.params) == ((0,), (1,))
+    b.sum().backward()
+    np.testing.assert_array_equal(x.grad, [[0.0, 0.0], [1.0, 1.0]])
+
+
+# ---- scopes ------------------------------------------------------------------------------------------------------
+
+
+def test_scopes_and_steps_nest_and_are_read_from_the_node() -> None:
+    x = leaf()
+    with tg.scope("encoder"), tg.scope("layer", 2):
+        with tg.step(4):
+            y = x * 2
+        z = x * 3
+    w = x * 4
+    assert path(y._node.scope) == ("encoder", "layer[2]", "t=4") and y._node.scope.step == 4
+    assert path(z._node.scope) == ("encoder", "layer[2]") and z._node.scope.step is None
+    assert path(w._node.scope) == () and w._node.scope is None
+    with tg.step(1), tg.scope("inner"):
+        assert (x + 1)._node.scope.step == 1
+
+
+def test_a_scope_ends_when_its_block_raises() -> None:
+    with pytest.raises(KeyError), tg.scope("a"), tg.step(0):
+        raise KeyError
+    assert STATE.get().scope is None
+
+
+def test_one_scope_object_can_be_entered_again_and_within_itself() -> None:
+    x, s = leaf(), tg.scope("s")
+    with s, s:
+        assert path((x + 1)._node.scope) == ("s", "s")
+    with s:
+        assert path((x + 1)._node.scope) == ("s",)
+    assert STATE.get().scope is None
+
+
+# ---- no_grad and its kin -----------------------------------------------------------------------------------------
+
+
+def test_no_grad_and_enable_grad_nest() -> None:
+    x = leaf()
+    with tg.no_grad():
+        assert not (x * 2).requires_grad
+        with tg.enable_grad():
+            assert (x * 2).requires_grad
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad
+    with pytest.raises(ZeroDivisionError), tg.no_grad():
+        1 / 0  # noqa: B018
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_decorates_functions_and_keeps_their_names() -> None:
+    x = leaf()
+
+    @tg.no_grad()
+    def predict(a: Tensor, *, scale: float = 1.0) -> Tensor:
+        """Says."""
+        return a * scale
+
+    assert not predict(x, scale=2.0).requires_grad
+    assert (predict.__name__, predict.__doc__) == ("predict", "Says.")
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_decorates_recursive_functions() -> None:
+    x = leaf()
+
+    @tg.no_grad()
+    def down(n: int) -> bool:
+        return (x * n).requires_grad or (n > 0 and down(n - 1))
+
+    assert not down(5)
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_holds_inside_a_generator_function_and_not_in_its_consumer() -> None:
+    x = leaf()
+    closed = []
+
+    @tg.no_grad()
+    def values() -> Any:
+        try:
+            received = yield (x * 1).requires_grad
+            while True:
+                received = yield ((x * 2).requires_grad, received)
+        except ValueError as error:
+            yield ("caught", str(error), (x * 3).requires_grad)
+            return "done"
+        finally:
+            closed.append((x * 4).requires_grad)
+
+    generator = values()
+    assert next(generator) is False
+    assert (x * 2).requires_grad
+    assert generator.send("hello") == (False, "hello")
+    assert (x * 2).requires_grad
+    assert generator.throw(ValueError("oh")) == ("caught", "oh", False)
+    with pytest.raises(StopIteration) as stop:
+        next(generator)
+    assert stop.value.value == "done" and closed == [False]
+    other = values()
+    next(other)
+    other.close()
+    assert closed == [False, False] and (x * 2).requires_grad
+
+
+def test_no_grad_decorates_coroutines() -> None:
+    x = leaf()
+
+    @tg.no_grad()
+    async def inside() -> bool:
+        await asyncio.sleep(0)
+        return (x * 2).requires_grad
+
+    async def both() -> list[bool]:
+        return [await inside(), (x * 2).requires_grad]
+
+    assert asyncio.run(both()) == [False, True]
+
+
+def test_settings_are_each_tasks_own_under_asyncio() -> None:
+    x = leaf()
+    seen: dict[str, list[Any]] = {"a": [], "b": []}
+
+    async def task(name: str, setting: Any) -> None:
+        with setting, tg.scope(name):
+            for _ in range(3):
+                await asyncio.sleep(0)
+                y = x * 2
+                seen[name].append((y.requires_grad, path(STATE.get().scope)))
+
+    async def main() -> None:
+        await asyncio.gather(task("a", tg.no_grad()), task("b", tg.enable_grad()))
+
+    asyncio.run(main())
+    assert seen == {"a": [(False, ("a",))] * 3, "b": [(True, ("b",))] * 3}
+
+
+def test_settings_are_each_threads_own() -> None:
+    x = leaf()
+    barrier = threading.Barrier(2, timeout=20)
+    seen: dict[str, Any] = {}
+
+    def work(name: str, setting: Any) -> None:
+        with setting, tg.scope(name), tg.default_dtype("float64" if name == "a" else "float16"):
+            barrier.wait()
+            seen[name] = ((x * 2).requires_grad, path(STATE.get().scope), tg.tensor(1.0).dtype.name)
+            barrier.wait()
+
+    with tg.no_grad():
+        threads = [threading.Thread(target=work, args=a) for a in (("a", tg.no_grad()), ("b", tg.enable_grad()))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not (x * 2).requires_grad
+    assert seen == {"a": (False, ("a",), "float64"), "b": (True, ("b",), "float16")}
+    assert (x * 2).requires_grad and tg.tensor(1.0).dtype == np.float32
+
+
+def test_the_device_is_each_threads_own(cuda: Any) -> None:
+    seen = []
+    with tg.device("cuda"):
+        assert tg.zeros(1).device == "cuda:0"
+        thread = threading.Thread(target=lambda: seen.append(tg.zeros(1).device))
+        thread.start()
+        thread.join()
+    assert seen == ["cpu"]
+
+
+def test_eight_threads_of_nested_derivatives_agree() -> None:
+    expected = 4 * 3 * 2.0**2  # d²/dx² x⁴ at 2
+    found: list[list[float]] = [[] for _ in range(8)]
+
+    def work(into: list[float]) -> None:
+        for _ in range(20):
+            into.append(tg.grad(tg.grad(lambda x: x**4))(tg.tensor(2.0, dtype="float64")).item())
+
+    threads = [threading.Thread(target=work, args=(into,)) for into in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [[expected] * 20] * 8
+
+
+# ---- primitive ---------------------------------------------------------------------------------------------------
+
+
+def test_a_users_op_works_from_its_one_declaration(forget: Any) -> None:
+    @tg.primitive("cube", domain=lambda pick: ((pick.array(pick.shape()),), {}))
+    def cube(x: Any) -> Any:
+        """Third power.   y = x³      x̄ = 3 ȳ x²"""
+        return x * x * x
+
+    cube.vjp(x=lambda g, x: 3 * g * x * x)
+    x = leaf([2.0, -1.0])
+    y = cube(x)
+    assert y._node.plan.op.label == "cube" and not hasattr(Tensor, "cube")
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad, [12.0, 3.0])
+    np.testing.assert_allclose(tg.hessian(lambda v: cube(v).sum())(x), np.diag([12.0, -6.0]))
+    assert cube.__doc__.startswith("Third power")
+    assert not isinstance(cube(host(x)), Tensor)
+
+
+def test_a_rule_for_an_argument_that_is_not_there_is_refused(forget: Any) -> None:
+    @tg.primitive("f")
+    def f_with_bad_rule(x: Any) -> Any:
+        return x
+
+    with pytest.raises(TypeError, match=r"f_with_bad_rule\.vjp: \['z'\] are not arguments of f_with_bad_rule"):
+        f_with_bad_rule.vjp(z=lambda g: g)
+
+
+def test_a_rule_that_names_something_unknown_is_refused_at_once(forget: Any) -> None:
+    @tg.primitive("f")
+    def f_with_bad_name(x: Any) -> Any:
+        return x
+
+    with pytest.raises(TypeError, match=r"f_with_bad_name: a rule names 'w', which is neither g, y nor one of \['x'\]"):
+        f_with_bad_name.vjp(x=lambda g, w: g)
+
+
+def test_the_name_of_an_op_of_ours_cannot_be_taken() -> None:
+    def tanh(x: Any) -> Any:
+        return x
+
+    with pytest.raises(ValueError, match="primitive: 'tanh' is already an op of tinygrad7; choose another name"):
+        tg.primitive("mine")(tanh)
+    assert REGISTRY["tanh"].module.startswith("tinygrad7.")
+
+
+def test_no_gradient_flows_into_a_static_argument(forget: Any) -> None:
+    @tg.primitive("scaled", static=("by",))
+    def scaled_by_static(x: Any, by: Any) -> Any:
+        return x * by
+
+    scaled_by_static.vjp(x=lambda g, by: g * by)
+    x = leaf()
+    with pytest.raises(TypeError, match=r"scaled_by_static: no gradient can flow into 'by'; pass it as an array, or \.detach\(\) it"):
+        scaled_by_static(x, leaf())
+    scaled_by_static(x, tg.tensor(np.full(3, 2.0))).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 2.0, 2.0])
+
+
+def test_wrong_arguments_are_told_with_the_ops_signature() -> None:
+    with pytest.raises(TypeError, match=r"softmax\(x: .*axis.*\).*unexpected keyword argument 'dim'"):
+        tg.softmax(leaf(), dim=0)
+
+
+# ---- messages of forward errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: leaf(np.ones((2, 3))) + leaf(np.ones(2)),
+         r"add: shapes \(2, 3\) and \(2,\) do not broadcast: compared from the right.*insert an axis with x\[:, None\]"),
+        (lambda: leaf(np.ones((2, 3))) @ leaf(np.ones((2, 3))),
+         r"matmul: shapes \(2, 3\) and \(2, 3\) cannot be multiplied: the last axis of a \(3\) must equal the second to last axis of b \(2\)"),
+        (lambda: leaf(np.ones((2, 3))) @ leaf(np.ones(2)), r"the only axis of b \(2\); transpose one with \.T\?"),
+        (lambda: leaf(np.ones(6)).reshape(4, 2), r"reshape: .*met \(6,\) float64"),
+        (lambda: tg.concatenate([leaf(np.ones((2, 2))), leaf(np.ones((3, 3)))]), r"concatenate: .*met \(2, 2\) float64.*, \(3, 3\) float64"),
+    ],
+)  # fmt: skip
+def test_shapes_that_do_not_fit_are_told_with_the_mend(call: Any, message: str) -> None:
+    with pytest.raises(tg.ShapeError, match=message) as caught:
+        call()
+    assert isinstance(caught.value, ValueError) and caught.value.__cause__ is not None
+
+
+def test_an_index_out_of_range_is_told_with_the_op_and_the_shape() -> None:
+    with pytest.raises(IndexError, match=r"getitem: .*index 7 is out of bounds.*met \(3,\) float64"):
+        leaf()[7]
+    with pytest.raises(IndexError, match="getitem: an index must be integer or boolean, not float64"):
+        leaf()[np.array([0.5])]
+    with pytest.raises(TypeError, match="getitem: an index has no gradient; pass integers, slices or an integer tensor"):
+        leaf()[leaf()]
+
+
+def test_an_operand_that_is_nothing_like_a_number_is_told() -> None:
+    with pytest.raises(TypeError, match="cannot have dtype"):
+        leaf() + "a"
+    with pytest.raises(TypeError, match="cannot have dtype"):
+        leaf() * None
+
+
+def test_an_error_is_explained_once() -> None:
+    with pytest.raises(tg.ShapeError) as caught:
+        tg.grad(lambda x: tg.sum(x @ x))(leaf(np.ones((2, 3))))
+    assert str(caught.value).count("(met") == 1
+
+
+def test_leaves_are_born_in_order() -> None:
+    a, b = leaf(), leaf()
+    assert isinstance(a._node, Leaf) and a._node.birth < b._node.birth < (a + b)._node.birth
