@@ -1,0 +1,310 @@
+"""Coordinates: from grid cells and ways to points. The unit is Graphviz's, the point (1/72 inch).
+
+Everything is worked out *along* time and *across* it, and turned only at the end, so ``time="TB"`` is the same picture
+lying on its side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinygrad7.context import Scope
+from tinygrad7.draw.model import Box, Picture
+from tinygrad7.draw.place import Grid, place
+from tinygrad7.draw.route import Channels, Way, route
+from tinygrad7.draw.splines import curve, polyline
+
+GAP = 24.0  # the narrowest channel between columns
+ROW = 18.0  # and between rows
+TRACK = 7.0
+PAD = 9.0  # from a box to the border of the block around it, and from border to border
+TITLE = 15.0
+LABEL, NOTE = 13.0, 8.5  # font sizes
+
+_NARROW = frozenset("ijltfrI.,:;'|![](){} ·`-")
+_WIDE = frozenset("mwMW@⋯—%…✂")
+
+
+@dataclass(slots=True, eq=False)
+class Cluster:
+    """One block: a scope with its rectangle. ``level``: how many blocks are nested in it, itself included."""
+
+    scope: Any
+    parent: Any
+    title: str
+    kind: str
+    level: int = 1
+    cells: tuple[int, int, int, int] = (1 << 30, 1 << 30, -(1 << 30), -(1 << 30))
+    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    members: list[Box] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Drawing:
+    """A picture with coordinates, ready to be written. ``size``: width and height."""
+
+    picture: Picture
+    clusters: list[Cluster]
+    size: tuple[float, float]
+    flat: bool  # time runs from left to right
+
+
+def text_width(text: str, size: float) -> float:
+    """About how wide ``text`` is in a sans-serif font of ``size`` points."""
+    units = 0.0
+    for c in text:
+        if c in _NARROW:
+            units += 0.34
+        elif c in _WIDE or ord(c) > 0x2E7F:
+            units += 0.95
+        elif "\u0300" <= c <= "\u036f":
+            continue
+        else:
+            units += 0.7 if c.isupper() else 0.57
+    return units * size
+
+
+def measure(box: Box) -> None:
+    """Width and height that a box's text needs."""
+    label, note = box.label, box.note
+    w = text_width(label if len(label) < 40 else label[:40], LABEL) + (14 if len(label) < 3 else 18)
+    h = 24.0
+    if note:
+        lines = note.split("\n")
+        w = max(w, *(text_width(line[:60], NOTE) + 14 for line in lines))
+        h += 10.5 * len(lines)
+    if box.is_source and box.uses > 1:
+        w = max(w, text_width(f"{note}  ×{box.uses}", NOTE) + 14)
+        h += 0 if note else 10.5
+    if box.lines:
+        w = max(w, *(text_width(line, NOTE) + 14 for line in box.lines))
+        h += 11 * len(box.lines)
+    if box.strip:
+        w, h = max(w, 64.0), h + 9
+    box.w, box.h = max(w, 34.0), max(h, 26.0)
+
+
+def layout(picture: Picture, time: str = "LR") -> Drawing:
+    """Coordinates for every box, edge and block."""
+    flat = time == "LR"
+    for box in picture.boxes:
+        measure(box)
+    grid = place(picture)
+    ways, channels = route(grid)
+    clusters = _clusters(picture)
+    plan = _Plan(grid, clusters, channels, flat)
+    plan.boxes()
+    plan.blocks()
+    _ports(ways, flat)
+    for way in ways:
+        way.edge.points = _points(plan, way)
+    plan.turn()
+    return Drawing(picture, clusters, plan.size, flat)
+
+
+def _clusters(picture: Picture) -> list[Cluster]:
+    """Blocks in the order of first use, with the cells that their members cover."""
+    found: dict[Scope, Cluster] = {}
+    for box in picture.boxes:
+        chain: list[Cluster] = []
+        for scope in box.path:
+            cluster = found.get(scope)
+            if cluster is None:
+                title = f"{scope.name} = {scope.index}" if scope.kind == "step" else scope.label
+                cluster = found[scope] = Cluster(scope, scope.parent, title, scope.kind)
+                if scope.kind == "module" and scope.detail:
+                    cluster.title += f"   {scope.detail}"
+            chain.append(cluster)
+            x, y, right, top = cluster.cells
+            cluster.cells = (min(x, box.X), min(y, box.Y), max(right, box.X + box.across - 1), max(top, box.Y + box.up - 1))
+        for depth, cluster in enumerate(reversed(chain)):
+            cluster.level = max(cluster.level, depth + 1)
+        if chain:
+            chain[-1].members.append(box)
+            chain[-1].parent = chain[-2].scope if len(chain) > 1 else None
+            for outer, inner in zip(chain, chain[1:], strict=False):
+                inner.parent = outer.scope
+            for depth in range(len(chain) - 1):
+                chain[depth].parent = chain[depth - 1].scope if depth else None
+    return list(found.values())
+
+
+class _Plan:
+    """Where columns, rows and the channels between them lie."""
+
+    def __init__(self, grid: Grid, clusters: list[Cluster], channels: Channels, flat: bool) -> None:
+        self.grid, self.clusters, self.flat = grid, clusters, flat
+        boxes = grid.picture.boxes
+        xs = sorted({box.X for box in boxes} | {box.X + box.across - 1 for box in boxes})
+        ys = sorted({y for box in boxes for y in (box.Y, box.Y + box.up - 1)})
+        self.xs, self.ys = range(xs[0], xs[-1] + 1), range(ys[0], ys[-1] + 1)
+        wide = dict.fromkeys(self.xs, 0.0)
+        high = dict.fromkeys(self.ys, 0.0)
+        for box in boxes:
+            a, c = (box.w, box.h) if flat else (box.h, box.w)
+            if box.across == 1:
+                wide[box.X] = max(wide[box.X], a)
+            if box.up == 1:
+                high[box.Y] = max(high[box.Y], c)
+        left = dict.fromkeys(range(xs[0], xs[-1] + 2), 0)
+        right = dict(left)
+        low = dict.fromkeys(range(ys[0], ys[-1] + 2), 0)
+        top = dict(low)
+        for cluster in clusters:
+            x, y, r, t = cluster.cells
+            left[x], right[r + 1] = max(left[x], cluster.level), max(right[r + 1], cluster.level)
+            low[y], top[t + 1] = max(low[y], cluster.level), max(top[t + 1], cluster.level)
+        title_side = TITLE if flat else 0.0
+        title_end = 0.0 if flat else TITLE
+        self.left: dict[int, float] = {}  # edges of columns and rows
+        self.right: dict[int, float] = {}
+        self.low: dict[int, float] = {}
+        self.top: dict[int, float] = {}
+        self.track_x: dict[int, float] = {}
+        self.track_y: dict[int, float] = {}
+        self.end_x: dict[int, float] = {}  # where the channel's free part begins and ends
+        self.begin_x: dict[int, float] = {}
+        at = 0.0
+        for x in self.xs:
+            self.end_x[x] = at
+            at += PAD * right[x]
+            steep = channels.curved.get(x, 0)
+            room = GAP + (10 if steep > 1 else 0) if x > xs[0] else 4.0
+            self.track_x[x] = at + room / 2
+            at += room + TRACK * channels.across.get(x, 0)
+            at += (PAD + title_end) * left[x]
+            self.begin_x[x] = at
+            self.left[x] = at
+            at += wide[x]
+            self.right[x] = at
+        last = xs[-1] + 1
+        self.end_x[last] = at
+        self.track_x[last] = at + PAD * right[last] + 8
+        at += PAD * right[last] + TRACK * channels.across.get(last, 0) + (14 if channels.across.get(last) else 0)
+        self.begin_x[last] = at
+        self.width = at
+        at = 0.0
+        for y in self.ys:
+            at += (PAD + title_side) * top[y]
+            room = (ROW if high[y] else 0.0) if y > ys[0] else 4.0
+            self.track_y[y] = at + room / 2
+            at += room + TRACK * channels.up.get(y, 0) + PAD * low[y]
+            self.low[y] = at
+            at += high[y]
+            self.top[y] = at
+        last = ys[-1] + 1
+        self.track_y[last] = at + (PAD + title_side) * top[last] + 8
+        at += (PAD + title_side) * top[last] + TRACK * channels.up.get(last, 0) + (12 if channels.up.get(last) else 0)
+        self.height = at
+        self.size = (self.width, self.height) if flat else (self.height, self.width)
+
+    def boxes(self) -> None:
+        for box in self.grid.picture.boxes:
+            a, c = (box.w, box.h) if self.flat else (box.h, box.w)
+            l, r = self.left[box.X], self.right[box.X + box.across - 1]
+            b, t = self.low[box.Y], self.top[box.Y + box.up - 1]
+            box.x, box.y = (l + r) / 2, (b + t) / 2
+            if box.across > 1:
+                a = r - l
+            if box.kind == "fold":
+                a, c = r - l, t - b
+            if not self.flat:
+                a, c = c, a
+            box.w, box.h = a, c
+
+    def row_y(self, box: Box, row: int) -> float:
+        return box.y if box.up == 1 else (self.low[row] + self.top[row]) / 2
+
+    def half(self, box: Box) -> tuple[float, float]:
+        """Half of a box's extent along and across."""
+        return (box.w / 2, box.h / 2) if self.flat else (box.h / 2, box.w / 2)
+
+    def blocks(self) -> None:
+        side = TITLE if self.flat else 0.0
+        end = 0.0 if self.flat else TITLE
+        for cluster in self.clusters:
+            x, y, r, t = cluster.cells
+            n = cluster.level
+            cluster.box = (
+                self.left[x] - (PAD + end) * n, self.low[y] - PAD * n,
+                self.right[r] + PAD * n, self.top[t] + (PAD + side) * n,
+            )  # fmt: skip
+
+    def turn(self) -> None:
+        """From along and across to x and y; for ``TB`` time runs down and what was below stands left."""
+        if self.flat:
+            return
+        h = self.width
+        for box in self.grid.picture.boxes:
+            box.x, box.y = box.y, h - box.x
+        for edge in self.grid.picture.edges:
+            edge.points = [(c, h - a) for a, c in edge.points]
+        for cluster in self.clusters:
+            l, b, r, t = cluster.box
+            cluster.box = (b, h - r, t, h - l)
+
+
+def _ports(ways: list[Way], flat: bool) -> None:
+    """Spread the ends that arrive at one side of a box; one that runs straight keeps the middle."""
+    sides: dict[tuple[Box, str], list[Way]] = {}
+    for way in ways:
+        sides.setdefault((way.edge.dst, way.end), []).append(way)
+        if way.start == way.end or way.kind == "loop":
+            continue
+    for (box, side), group in sides.items():
+        if box.across > 1 or len(group) == 1:
+            continue
+        if box.up > 1 and side in "EW":
+            continue
+        w, h = (box.w, box.h) if flat else (box.h, box.w)
+        extent = h if side in "EW" else w
+        pitch = min(10.0, (extent - 8) / len(group))
+        if side in "EW":
+            group.sort(key=lambda g: (g.low, g.edge.slot))
+            straight = next((k for k, g in enumerate(group) if g.kind == "row" and g.low == g.high), None)
+        else:
+            group.sort(key=lambda g: (g.edge.src.X, -g.low if g.kind != "up" else 0))
+            straight = next((k for k, g in enumerate(group) if g.kind == "up"), None)
+        middle = straight if straight is not None else (len(group) - 1) / 2
+        for k, way in enumerate(group):
+            way.into = (k - middle) * pitch
+            limit = extent / 2 - 5
+            way.into = max(-limit, min(limit, way.into))
+
+
+def _points(plan: _Plan, way: Way) -> list[tuple[float, float]]:
+    a, b = way.edge.src, way.edge.dst
+    wa, ha = plan.half(a)
+    wb, hb = plan.half(b)
+    y, v = plan.row_y(a, way.low), plan.row_y(b, way.high)
+    start = (a.x + wa, y) if way.start == "E" else (a.x - wa, y)
+    end = (b.x + wb, v + way.into) if way.end == "E" else (b.x - wb, v + way.into)
+    track = plan.track_x.get(way.channel, 0.0) + TRACK * way.first
+    if way.kind == "row":
+        if way.low == way.high:
+            if a.up == 1 and b.up == 1 and way.into:
+                start = (start[0], start[1] + way.into)
+            return polyline([start, end])
+        left, right = plan.end_x[way.channel], plan.begin_x[way.channel]
+        if way.start == "W":
+            left, right = right, left
+        return curve(start, left, right, end)
+    if way.kind == "up":
+        up = way.start == "N"
+        other, x = (a, b.x + way.into) if a.across > 1 or b.across == 1 else (b, a.x)
+        reach = plan.half(other)[0] - 3
+        x_start = x if a.across > 1 or abs(x - a.x) < reach else a.x
+        return polyline([(x_start, a.y + (ha if up else -ha)), (x, b.y - hb if up else b.y + hb)])
+    if way.kind == "tap":
+        x = b.x + way.into
+        return polyline([start, (x, y), (x, b.y - hb)])
+    if way.kind in ("step", "loop"):
+        return polyline([start, (track, y), (track, end[1]), end])
+    if way.kind == "side":
+        if a.across > 1:
+            return polyline([(track, a.y + (ha if way.start == "N" else -ha)), (track, end[1]), end])
+        return polyline([start, (track, y), (track, b.y - hb if way.end == "S" else b.y + hb)])
+    second = plan.track_x.get(way.channel2, 0.0) + TRACK * way.second
+    level = plan.track_y.get(way.row, 0.0) + TRACK * way.third
+    return polyline([start, (track, y), (track, level), (second, level), (second, end[1]), end])
