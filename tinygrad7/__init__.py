@@ -19,13 +19,14 @@ from tinygrad7.context import default_dtype, detect_anomaly, device, enable_grad
 from tinygrad7.grad import gradients
 from tinygrad7.messages import AnomalyError, ShapeError
 from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
+from tinygrad7.ops import numpy_names as _numpy_names
+from tinygrad7.ops.compare import allclose, array_equal, isclose
+from tinygrad7.ops.convert import astype, copy
 from tinygrad7.ops.create import arange, eye, full, normal, ones, ones_like, uniform, zeros, zeros_like
 from tinygrad7.ops.elementwise import (
     abs,
     add,
-    allclose,
     arctan,
-    array_equal,
     clip,
     cos,
     cosh,
@@ -57,8 +58,9 @@ from tinygrad7.ops.elementwise import (
     tanh,
     where,
 )
+from tinygrad7.ops.indexing import getitem, take, take_along_axis
 from tinygrad7.ops.layers import dropout
-from tinygrad7.ops.linalg import einsum, embedding, matmul, outer, tensordot
+from tinygrad7.ops.linalg import dot, einsum, embedding, matmul, outer, tensordot
 from tinygrad7.ops.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -84,13 +86,11 @@ from tinygrad7.ops.reduce import (
     var,
 )
 from tinygrad7.ops.shape import (
-    astype,
     broadcast_to,
     concatenate,
     expand_dims,
     flatten,
     flip,
-    getitem,
     moveaxis,
     pad,
     reshape,
@@ -99,8 +99,6 @@ from tinygrad7.ops.shape import (
     squeeze,
     stack,
     swapaxes,
-    take,
-    take_along_axis,
     tile,
     transpose,
     unstack,

@@ -8,6 +8,7 @@ memory, and the few results that wrapped are left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,8 @@ from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.reduce import max as largest
 from tinygrad7.ops.reduce import mean
-from tinygrad7.ops.shape import _reshape, getitem, pad, shape_of, stack
+from tinygrad7.ops.indexing import getitem
+from tinygrad7.ops.shape import _reshape, pad, shape_of, stack
 from tinygrad7.ops.linalg import einsum
 from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor
@@ -41,7 +43,7 @@ class _Windows:
     def __init__(self, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)) -> None:
         self.images, self.channels = shape[:2]
         self.size, self.stride, self.padding, self.dilation = size, stride, padding, dilation
-        self.inner = shape[2:]
+        self.inner = shape[2:]  # without the border
         self.height, self.width = (n + 2 * p for n, p in zip(shape[2:], padding, strict=True))
         self.rows, self.columns = (
             (n - d * (k - 1) - 1) // s + 1
@@ -51,47 +53,66 @@ class _Windows:
         self.across = self.width if self.runs else self.columns
         self.count = (self.rows - 1) * self.across + self.columns  # places, up to the last that counts
 
-    def places(self) -> Iterator[tuple[int, Any]]:
-        """For each cell of the window: its number, and the index of what it sees, on (…, H, W) or (…, H · W)."""
+    def places(self) -> Iterator[Any]:
+        """For each cell of the window, the index of what it sees on images (…, H, W)."""
         (dy, dx), (sy, sx) = self.dilation, self.stride
-        for cell in range(self.size[0] * self.size[1]):
-            y, x = dy * (cell // self.size[1]), dx * (cell % self.size[1])
-            if self.runs:
-                start = y * self.width + x
-                yield cell, (..., slice(start, start + self.count))
-            else:
-                yield cell, (..., slice(y, y + sy * (self.rows - 1) + 1, sy), slice(x, x + sx * (self.columns - 1) + 1, sx))
+        for y in range(0, dy * self.size[0], dy):
+            for x in range(0, dx * self.size[1], dx):
+                yield ..., slice(y, y + sy * (self.rows - 1) + 1, sy), slice(x, x + sx * (self.columns - 1) + 1, sx)
 
     def padded(self, x: Array, value: float = 0.0) -> Array:
-        """The images with their border, as (N, C, H · W) where there are runs, else (N, C, H, W); contiguous."""
-        m = xp(x)
-        if self.padding != (0, 0):
-            full = m.full((*x.shape[:2], self.height, self.width), value, x.dtype)
-            self.inside(full)[...] = x
-            x = full
-        return m.ascontiguousarray(x).reshape(*x.shape[:2], -1) if self.runs else x
+        """The images with their border, contiguous."""
+        if self.padding == (0, 0):
+            return xp(x).ascontiguousarray(x)
+        full = xp(x).full((*x.shape[:2], self.height, self.width), value, x.dtype)
+        self.inside(full)[...] = x
+        return full
 
     def inside(self, full: Array) -> Array:
         """The images without their border."""
         (p, q), (h, w) = self.padding, self.inner
-        return full.reshape(*full.shape[:2], self.height, self.width)[:, :, p : p + h, q : q + w]
+        return full[:, :, p : p + h, q : q + w]
 
     def block(self) -> int:
         """How many images at a time, for their columns to stay in the cache."""
-        return max(1, min(self.images, _CACHED // max(1, self.channels * self.size[0] * self.size[1] * self.count)))
+        return max(1, min(self.images, _CACHED // max(1, self.channels * math.prod(self.size) * self.count)))
 
-    def columns_of(self, x: Array, out: Array) -> Array:
-        """What every place of the window sees in the (padded) images: (N, C · cells, places)."""
-        cells = out.reshape(*x.shape[:2], self.size[0] * self.size[1], *((-1,) if self.runs else (self.rows, self.columns)))
-        for cell, index in self.places():
-            cells[:, :, cell] = x[index]
-        return out
+    def seen(self, full: Array) -> Array:
+        """A view of contiguous padded images: (N, C, h, w, places), everything that every cell of the window sees."""
+        n, c, y, x = full.strides
+        (dy, dx), (sy, sx) = self.dilation, self.stride
+        places, steps = ((self.count,), (x,)) if self.runs else ((self.rows, self.columns), (sy * y, sx * x))
+        return _view(full, (*full.shape[:2], *self.size, *places), (n, c, dy * y, dx * x, *steps))
 
-    def add_back(self, columns: Array, x: Array) -> None:
-        """The transpose of ``columns_of``: every column is added to x where it was taken."""
-        cells = columns.reshape(*x.shape[:2], self.size[0] * self.size[1], *((-1,) if self.runs else (self.rows, self.columns)))
-        for cell, index in self.places():
-            x[index] += cells[:, :, cell]
+    def columns_for(self, images: int, like: Array) -> tuple[Array, Array]:
+        """Room for the columns (N, C · cells, places) of so many images, and a view through which they add up.
+
+        With runs, the rows of columns stand one image apart in memory with zeros between them. Seen with each row moved on
+        by the place of its cell, summing over the cells then is the transpose of ``seen``, in one pass.
+        """
+        m, cells, itemsize = xp(like), math.prod(self.size), like.dtype.itemsize
+        if not self.runs:
+            return m.empty((images, self.channels * cells, self.count), like.dtype), None
+        area = self.height * self.width
+        lead, rows = area - self.count, images * self.channels * cells
+        memory = m.zeros(rows * area + lead, like.dtype)
+        (dy, dx), (_, w) = self.dilation, self.size
+        steps = (self.channels * cells * area, cells * area, w * area - dy * self.width, area - dx, 1)
+        moved = _view(memory[lead:], (images, self.channels, *self.size, area), [itemsize * step for step in steps])
+        return memory[: rows * area].reshape(images, -1, area)[:, :, lead:], moved
+
+    def add_up(self, columns: Array, moved: Array, out: Array) -> None:
+        """The transpose of ``seen``: every column is added to where it was taken from. ``out`` holds zeros."""
+        if moved is not None:
+            moved.sum(axis=(2, 3), out=out.reshape(*out.shape[:2], -1))
+            return
+        cells = columns.reshape(*out.shape[:2], -1, self.rows, self.columns)
+        for cell, index in enumerate(self.places()):
+            out[index] += cells[:, :, cell]
+
+
+def _view(a: Array, shape: Any, strides: Any) -> Array:
+    return xp(a).lib.stride_tricks.as_strided(a, tuple(shape), tuple(strides))
 
 
 # ---- convolution -------------------------------------------------------------------------------------------------
@@ -110,9 +131,8 @@ def _conv_domain(pick: Pick) -> Call:
 def _conv_composed(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair) -> Any:
     """Convolution in small ops: what each cell of the window sees, times that cell of w, summed."""
     at = _Windows(shape_of(x), shape_of(w)[2:], stride, padding, dilation)
-    at.runs = False
     x = pad(x, ((0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])))
-    seen = stack([getitem(x, index) for _, index in at.places()], 2)
+    seen = stack([getitem(x, index) for index in at.places()], 2)
     y = einsum("nckyx,ock->noyx", seen, _reshape(w, (*shape_of(w)[:2], -1)))
     return y if b is None else y + _reshape(b, (-1, 1, 1))
 
@@ -122,44 +142,42 @@ def _conv2d(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair)
     """Convolution.   y[n,o] = Σ over c of w[o,c] ⋆ x[n,c] + b[o]      x̄ = ȳ spread by w      w̄ = ȳ ⋆ x      b̄ = Σ ȳ"""
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
-    dtype = m.result_type(x, w)
-    full, kernel = at.padded(x), w.reshape(w.shape[0], -1)
+    dtype, kernel, step = m.result_type(x, w), w.reshape(w.shape[0], -1), at.block()
+    seen = at.seen(at.padded(x))
+    columns = m.empty((step, *seen.shape[1:]), x.dtype)  # used again for every block: new memory would cost more than
+    wide = m.empty((step, w.shape[0], at.rows, at.across), dtype)  # the copy into it
+    flat, product = columns.reshape(step, kernel.shape[1], -1), wide.reshape(step, w.shape[0], -1)[:, :, : at.count]
     y = m.empty((x.shape[0], w.shape[0], at.rows, at.columns), dtype)
-    step = at.block()
-    columns = m.empty((step, kernel.shape[1], at.count), x.dtype)  # used again for every block: new pages cost more
-    wide = m.empty((step, w.shape[0], at.rows, at.across), dtype)  # than the copy into them
-    product, kept = wide.reshape(step, w.shape[0], -1)[:, :, : at.count], wide[..., : at.columns]
     for start in range(0, at.images, step):
-        part = full[start : start + step]
-        n = len(part)
-        m.matmul(kernel, at.columns_of(part, columns[:n]), out=product[:n])
-        if b is None:
-            y[start : start + step] = kept[:n]
-        else:
-            m.add(kept[:n], b.reshape(-1, 1, 1), out=y[start : start + step])
+        n = min(step, at.images - start)
+        columns[:n] = seen[start : start + n]
+        m.matmul(kernel, flat[:n], out=product[:n])
+        y[start : start + n] = wide[:n, ..., : at.columns]
+        if b is not None:
+            y[start : start + n] += b.reshape(-1, 1, 1)
     return y, None
 
 
-def _conv_rule(g: Any, x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair, needs: Any) -> tuple[Any, ...]:
+def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pair, needs: Any) -> tuple[Any, ...]:
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
-    full, kernel = at.padded(x) if needs[1] else None, w.reshape(w.shape[0], -1)
-    x_bar = m.zeros((*x.shape[:2], at.height * at.width) if at.runs else (*x.shape[:2], at.height, at.width), x.dtype)
+    kernel, step = w.reshape(w.shape[0], -1), at.block()
+    seen = at.seen(at.padded(x)) if needs[1] else None
+    columns = m.empty((step, *seen.shape[1:]), x.dtype) if needs[1] else None
+    bars, moved = at.columns_for(step, x) if needs[0] else (None, None)
+    x_bar = m.zeros((*x.shape[:2], at.height, at.width), x.dtype) if needs[0] else None
     w_bar = m.zeros(kernel.shape, w.dtype)
-    turned = m.ascontiguousarray(kernel.T)
-    step = at.block()
-    columns = m.empty((step, kernel.shape[1], at.count), x.dtype)
     wide = m.zeros((step, w.shape[0], at.rows, at.across), g.dtype)  # what wrapped round has no part in the result
     bar = wide.reshape(step, w.shape[0], -1)[:, :, : at.count]
     for start in range(0, at.images, step):
         n = min(step, at.images - start)
-        wide[:n, ..., : at.columns] = g[start : start + step]
+        wide[:n, ..., : at.columns] = g[start : start + n]
         if needs[1]:
-            at.columns_of(full[start : start + step], columns[:n])
-            w_bar += m.matmul(bar[:n], columns[:n].transpose(0, 2, 1)).sum(axis=0)
+            columns[:n] = seen[start : start + n]
+            w_bar += m.matmul(bar[:n], columns[:n].reshape(n, kernel.shape[1], -1).transpose(0, 2, 1)).sum(axis=0)
         if needs[0]:
-            m.matmul(turned, bar[:n], out=columns[:n])
-            at.add_back(columns[:n], x_bar[start : start + step])
+            m.matmul(kernel.T, bar[:n], out=bars[:n])
+            at.add_up(bars[:n], None if moved is None else moved[:n], x_bar[start : start + n])
     b_bar = g.reshape(*g.shape[:2], -1).sum(axis=-1).sum(axis=0) if needs[2] else None
     return at.inside(x_bar) if needs[0] else None, w_bar.reshape(w.shape) if needs[1] else None, b_bar
 
@@ -217,16 +235,10 @@ def _pool_domain(pick: Pick) -> Call:
     return (x, size, pick.choice([size, (1, 1), (2, 1)]), padding), {}
 
 
-def _pool_windows(shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair) -> _Windows:
-    at = _Windows(shape, size, stride, padding)
-    at.runs = False
-    return at
-
-
 def _seen(x: Any, size: Pair, stride: Pair, padding: Pair, border: float) -> Any:
-    at = _pool_windows(shape_of(x), size, stride, padding)
+    at = _Windows(shape_of(x), size, stride, padding)
     x = pad(x, ((0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])), constant_values=border)
-    return stack([getitem(x, index) for _, index in at.places()])
+    return stack([getitem(x, index) for index in at.places()])
 
 
 def _max_composed(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
@@ -237,18 +249,18 @@ def _max_composed(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
 @primitive("max pool", domain=_pool_domain, static=("size", "stride", "padding"), reference=_max_composed, method=False)
 def _max_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     """Largest in each window.   y = max of the window      x̄ = ȳ at the largest, in equal shares where several are"""
-    m, at = xp(x), _pool_windows(x.shape, size, stride, padding)
+    m, at = xp(x), _Windows(x.shape, size, stride, padding)
     full = at.padded(x, -np.inf)
     y = None
-    for _, index in at.places():
+    for index in at.places():
         y = full[index].copy() if y is None else m.maximum(y, full[index], out=y)
     return y, None
 
 
 def _max_rule(g: Any, x: Any, y: Any, size: Pair, stride: Pair, padding: Pair) -> tuple[Any]:
-    m, at = xp(x), _pool_windows(x.shape, size, stride, padding)
+    m, at = xp(x), _Windows(x.shape, size, stride, padding)
     full = at.padded(x, -np.inf)
-    hits = [(index, full[index] == y) for _, index in at.places()]
+    hits = [(index, full[index] == y) for index in at.places()]
     count = hits[0][1].astype(np.uint8 if len(hits) < 256 else np.int32)
     for _, hit in hits[1:]:
         count += hit
@@ -274,10 +286,10 @@ def _mean_composed(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
 @primitive("avg pool", domain=_pool_domain, static=("size", "stride", "padding"), reference=_mean_composed, method=False)
 def _avg_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     """Mean of each window.   y = mean of the window      x̄ = ȳ / cells, summed over the windows that see it"""
-    at = _pool_windows(x.shape, size, stride, padding)
+    at = _Windows(x.shape, size, stride, padding)
     full = at.padded(x)
     y = None
-    for _, index in at.places():
+    for index in at.places():
         if y is None:
             y = full[index].copy()
         else:
@@ -286,10 +298,10 @@ def _avg_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
 
 
 def _mean_rule(g: Any, x_shape: Any, size: Pair, stride: Pair, padding: Pair) -> tuple[Any]:
-    at = _pool_windows(x_shape, size, stride, padding)
+    at = _Windows(x_shape, size, stride, padding)
     share = g / (size[0] * size[1])
     x_bar = xp(g).zeros((*x_shape[:2], at.height, at.width), g.dtype)
-    for _, index in at.places():
+    for index in at.places():
         x_bar[index] += share
     return (at.inside(x_bar),)
 

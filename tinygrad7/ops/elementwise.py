@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, broadcastable, elementwise
+from tinygrad7.ops.erf import error_function
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor
 
@@ -66,17 +67,17 @@ negative.vjp(x=lambda g: -g)
 
 @primitive("^", method="__pow__", domain=broadcastable(a=(0.3, 3)))
 def power(a: Any, b: Any) -> Any:
-    """Power.   y = aᵇ      ā = ȳ b aᵇ⁻¹      b̄ = ȳ y ln a      (at b = 0, ā = 0; at a = 0, b̄ = 0)"""
+    """Power.   y = aᵇ      ā = ȳ b aᵇ⁻¹      b̄ = ȳ y ln a      (exactly: at b = 0, ā = 0; at a = 0, b̄ = 0)"""
     return a**b
 
 
 def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
-        return g * b if b == 1 else g * 0.0 if b == 0 else g * (b * a ** (b - 1))
-    return g * b * power(a, where(b == 0, 1, b - 1))
+        return g * b if b == 1 else where(False, g, 0) if b == 0 else g * (b * a ** (b - 1))
+    return where(b == 0, 0, g * b * power(a, where(b == 0, 1, b - 1)))
 
 
-power.vjp(a=_power_base, b=lambda g, y, a: g * y * log(where(a == 0, 1, a)))
+power.vjp(a=_power_base, b=lambda g, y, a: where(a == 0, 0, g * y * log(where(a == 0, 1, a))))
 
 
 @primitive("x²", domain=elementwise())
@@ -98,7 +99,7 @@ sqrt.vjp(x=lambda g, y: g / (2 * y))
 
 
 @primitive("abs", domain=elementwise(away=(0.0,)), numpy=(np.absolute, np.fabs))
-def abs(x: Any) -> Any:  # noqa: A001
+def abs(x: Any) -> Any:
     """Absolute value.   y = |x|      x̄ = ȳ sign x      (0 at the kink)"""
     return xp(x).abs(x)
 
@@ -112,7 +113,7 @@ def sign(x: Any) -> Any:
     return xp(x).sign(x)
 
 
-sign.vjp(x=lambda g: g * 0.0)
+sign.vjp(x=lambda g: where(False, g, 0))
 
 # ---- exponentials and logarithms ---------------------------------------------------------------------------------
 
@@ -282,41 +283,11 @@ def softplus(x: Any) -> Any:
 
 softplus.vjp(x=lambda g, x: g * sigmoid(x))
 
-# erf(x)/x as a Chebyshev series in x² on [0, 1], and erfc(x) e^(x²) / t in t = 2/(2 + x) on [1, 8]; fitted at
-# 50 digits, good to 2e-16.
-_ERF_NEAR = (
-    0.9754769393826541, -0.14226120510371365, 0.010035582187599796, -0.0005768764699767485, 2.741993125219606e-05,
-    -1.1043175507344507e-06, 3.8488755420345036e-08, -1.1808582533875466e-09, 3.2334215826050907e-11,
-    -7.991015947004483e-13, 1.799072511348477e-14, -3.718635162421382e-16, 7.101507363020076e-18,
-)  # fmt: skip
-_ERF_FAR = (
-    0.48158144276043535, 0.14516637817325384, 0.014115812634025924, 0.0005638818527485844, -4.694448989710955e-05,
-    -5.544246402646463e-06, 2.903386387637185e-07, 5.130493210075546e-08, -3.6856142142742718e-09,
-    -4.72869624121188e-10, 6.24768380622552e-11, 2.964532496541136e-12, -1.0209999483998623e-12,
-    2.7644523697130663e-14, 1.3073407244719662e-14, -1.5380759723177846e-15, -6.852835596059333e-17,
-    3.243812122901131e-17, -2.2573931528198894e-18, -3.2143676625340005e-19, 7.908428319349206e-20,
-)  # fmt: skip
-
-
-def _chebyshev(s: Array, coefficients: tuple[float, ...]) -> Array:
-    """Σ cₖ Tₖ(s) by Clenshaw's recurrence."""
-    b1: Any = 0.0
-    b2: Any = 0.0
-    for c in reversed(coefficients[1:]):
-        b1, b2 = 2 * s * b1 - b2 + c, b1
-    return s * b1 - b2 + coefficients[0]
-
 
 @primitive("erf", domain=elementwise())
 def erf(x: Any) -> Any:
     """Error function.   y = 2/√π ∫₀ˣ e^(−s²) ds      x̄ = ȳ 2/√π e^(−x²)"""
-    m = xp(x)
-    size = m.minimum(m.abs(x), 8)
-    near = x * _chebyshev(2 * m.minimum(size, 1) ** 2 - 1, _ERF_NEAR)
-    t = 2 / (2 + m.maximum(size, 1))
-    middle, half = (2 / 3 + 0.2) / 2, (2 / 3 - 0.2) / 2
-    far = 1 - t * m.exp(-size * size) * _chebyshev((t - middle) / half, _ERF_FAR)
-    return m.where(size < 1, near, m.copysign(far, x))
+    return error_function(x)
 
 
 erf.vjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
@@ -388,9 +359,9 @@ def _clip_domain(pick: Pick) -> Call:
     return (pick.array(pick.shape(), away=(-1.0, 1.5)), *pick.choice([(-1.0, 1.5), (None, 1.5), (-1.0, None)])), {}
 
 
-@primitive("clip", domain=_clip_domain)
-def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    """Limit to [a_min, a_max] (None: no limit).   y = min(max(x, a_min), a_max)      x̄ = ȳ [a_min ≤ x ≤ a_max]"""
+@primitive("clip", domain=_clip_domain, static=("a_min", "a_max"), method=False)
+def _clip(x: Any, a_min: Any, a_max: Any) -> Any:
+    """Limited to [a_min, a_max] (None: no limit).   y = min(max(x, a_min), a_max)      x̄ = ȳ [a_min ≤ x ≤ a_max]"""
     return xp(x).clip(x, a_min, a_max)
 
 
@@ -399,7 +370,15 @@ def _clip_rule(g: Any, x: Any, a_min: Any, a_max: Any) -> Any:
     return where(inside if a_max is None else inside & (x <= a_max), g, 0)
 
 
-clip.vjp(x=_clip_rule)
+_clip.vjp(x=_clip_rule)
+
+
+@function()
+def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """Limited to [a_min, a_max], also called ``min`` and ``max`` (None: no limit).   x̄ = ȳ [a_min ≤ x ≤ a_max]"""
+    if (a_min is not None and min is not None) or (a_max is not None and max is not None):
+        raise TypeError("clip: a limit is given twice; use a_min and a_max, or min= and max=")
+    return _clip(x, a_min if min is None else min, a_max if max is None else max)
 
 
 def _where_domain(pick: Pick) -> Call:
@@ -429,55 +408,22 @@ def _kept(condition: Array, a: Array) -> Array:
 
 where.vjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
 
-# ---- operators with the tensor on the right, comparisons ---------------------------------------------------------
-
-
-def _reflected(op: Any) -> Any:
-    return lambda self, other: op(other, self)
-
-
-for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power}.items():
-    setattr(Tensor, f"__r{_name}__", _reflected(_op))
-for _name, _op in {"add": add, "subtract": subtract, "multiply": multiply, "divide": divide, "power": power}.items():
-    setattr(Tensor, _name, _op)
-Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
-setattr(Tensor, "__abs__", abs)  # noqa: B010
-Tensor.negative = negative  # type: ignore[attr-defined]
+# ---- operators ---------------------------------------------------------------------------------------------------
 
 
 def _plain(value: Any) -> Any:
     return value._data if isinstance(value, Tensor) else value
 
 
-def _comparison(ufunc: np.ufunc) -> Any:
-    """Comparisons have no gradient: they answer with plain boolean arrays."""
-
-    def compare(*args: Any) -> Any:
-        values = [_plain(a) for a in args]
-        return getattr(_module(*values), ufunc.__name__)(*values)
-
-    compare.__name__ = ufunc.__name__
-    NUMPY[ufunc] = compare
-    return compare
+def _reflected(op: Any) -> Any:
+    """The operator with the tensor on its right."""
+    return lambda self, other: op(other, self)
 
 
-for _name, _ufunc in {
-    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-}.items():  # fmt: skip
-    setattr(Tensor, f"__{_name}__", _comparison(_ufunc))
-for _ufunc in (np.isnan, np.isfinite, np.isinf, np.signbit, np.logical_not, np.logical_and, np.logical_or, np.logical_xor):
-    _comparison(_ufunc)
-
-
-@function(method=False)
-def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether all elements are equal within a tolerance: a plain bool."""
-    a, b = _plain(a), _plain(b)
-    return bool(_module(a, b).allclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
-
-
-@function(method=False)
-def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
-    """Whether shapes and all elements are equal: a plain bool."""
-    a, b = _plain(a), _plain(b)
-    return bool(_module(a, b).array_equal(a, b, equal_nan=equal_nan))
+for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power}.items():
+    setattr(Tensor, f"__r{_name}__", _reflected(_op))
+for _op in (add, subtract, multiply, divide, power, negative):
+    setattr(Tensor, _op.__name__, _op)
+Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
+Tensor.__abs__ = abs  # type: ignore[attr-defined]
+NUMPY[np.positive] = lambda x: x

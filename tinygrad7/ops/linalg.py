@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import device_of, is_array, to_device, xp
+from tinygrad7.backend import device_of, is_array, to_device
 from tinygrad7.domains import Call, Pick
-from tinygrad7.ops.elementwise import _plain
+from tinygrad7.messages import ShapeError
+from tinygrad7.ops.elementwise import _plain, multiply
+from tinygrad7.ops.indexing import _add_at, _clean_index, _scatter
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.ops.shape import (
-    _add_at,
-    _clean_index,
+    _indexable,
     _module_of,
+    _normal_axes,
     _reshape,
-    _scatter,
     _transpose,
     broadcast_to,
     expand_dims,
-    getitem,
     ndim_of,
     shape_of,
     swapaxes,
 )
-from tinygrad7.messages import ShapeError
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import Tensor
 
@@ -63,13 +63,21 @@ def _matmul_b(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
     if a.ndim == 1:
         return expand_dims(a, -1) * expand_dims(g, -2)
     if len(b_shape) == 2:  # one product over all rows, not one for each matrix of the batch
-        return a.reshape((-1, a.shape[-1])).T @ g.reshape((-1, g.shape[-1]))
+        rows = math.prod(a.shape[:-1])
+        return a.reshape((rows, a.shape[-1])).T @ g.reshape((rows, g.shape[-1]))
     return swapaxes(a, -1, -2) @ g
 
 
 matmul.vjp(a=_matmul_a, b=_matmul_b)
 Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
-Tensor.dot = lambda self, other: matmul(self, other)  # type: ignore[attr-defined]
+
+
+@function()
+def dot(a: Any, b: Any) -> Any:
+    """NumPy's dot: the product with a number, else the sum over the last axis of a and the second to last of b."""
+    if not ndim_of(a) or not ndim_of(b):
+        return multiply(a, b)
+    return matmul(a, b) if ndim_of(b) <= 2 else tensordot(a, b, (-1, -2))
 
 
 @function(method=False)
@@ -83,20 +91,24 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum of products over ``axes`` of both: a number of axes, or a pair of lists, as ``numpy.tensordot``."""
     a_ndim, b_ndim = ndim_of(a), ndim_of(b)
     if isinstance(axes, int | np.integer):
-        left, right = list(range(a_ndim - int(axes), a_ndim)), list(range(int(axes)))
-    else:
-        left, right = ([x] if isinstance(x, int | np.integer) else list(x) for x in axes)
-        left, right = [int(i) % a_ndim for i in left], [int(i) % b_ndim for i in right]
+        axes = (range(-int(axes), 0), range(int(axes)))
+    left, right = (
+        _normal_axes(tuple(x) if isinstance(x, range | list | tuple) else x, ndim, "tensordot")
+        for x, ndim in zip(axes, (a_ndim, b_ndim), strict=True)
+    )
     if [shape_of(a)[i] for i in left] != [shape_of(b)[i] for i in right]:
-        raise ShapeError(f"tensordot: axes {left} of {shape_of(a)} and {right} of {shape_of(b)} differ in size")
+        raise ShapeError(
+            f"tensordot: axes {left} of a {shape_of(a)} must have the sizes of axes {right} of b {shape_of(b)}; "
+            "name the axes to sum over, axes=([...], [...])"
+        )
     free_a = [i for i in range(a_ndim) if i not in left]
     free_b = [i for i in range(b_ndim) if i not in right]
-    inner = int(np.prod([shape_of(a)[i] for i in left], dtype=int))
+    inner = math.prod(shape_of(a)[i] for i in left)
     out = tuple([shape_of(a)[i] for i in free_a] + [shape_of(b)[i] for i in free_b])
-    rows = int(np.prod([shape_of(a)[i] for i in free_a], dtype=int))
-    columns = int(np.prod([shape_of(b)[i] for i in free_b], dtype=int))
-    left_matrix = _reshape(_transpose(a, tuple(free_a + left)), (rows, inner))
-    right_matrix = _reshape(_transpose(b, tuple(right + free_b)), (inner, columns))
+    rows = math.prod(shape_of(a)[i] for i in free_a)
+    columns = math.prod(shape_of(b)[i] for i in free_b)
+    left_matrix = _reshape(_transpose(a, (*free_a, *left)), (rows, inner))
+    right_matrix = _reshape(_transpose(b, (*right, *free_b)), (inner, columns))
     return _reshape(matmul(left_matrix, right_matrix), out)
 
 
@@ -126,8 +138,10 @@ def _einsum_rule(g: Any, index: int, operands: Any, operands_shape: Any, subscri
     unique = "".join(dict.fromkeys(mine))
     target = "".join(c for c in unique if c in known)
     part = _einsum(g, *values, subscripts=",".join([out, *others]) + "->" + target)
-    sizes = {c: n for c, n in zip(mine, shape, strict=True)}
-    spread = _reshape(part, tuple([sizes[c] if c in target else 1 for c in unique]))
+    sizes = dict(zip(mine, shape, strict=True))
+    found = dict(zip(target, part.shape, strict=True))
+    spread = _reshape(part, tuple([found.get(c, 1) for c in unique]))
+    spread = sum_to(spread, tuple([1 if sizes[c] == 1 else found.get(c, 1) for c in unique]))
     spread = broadcast_to(spread, tuple([sizes[c] for c in unique]))
     if len(unique) == len(mine):
         return spread
@@ -158,7 +172,10 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     """Einstein's summation, ``einsum("ij,jk->ik", a, b)``, as ``numpy.einsum`` (with '...', without the list form)."""
     if not isinstance(subscripts, str):
         raise TypeError("einsum: the first argument is the subscripts, as in einsum('ij,jk->ik', a, b)")
-    return _einsum(*operands, subscripts=subscripts)
+    count = subscripts.partition("->")[0].count(",") + 1
+    if count != len(operands):
+        raise ShapeError(f"einsum: {subscripts!r} names {count} operand(s), {len(operands)} are given")
+    return _einsum(*map(_indexable, operands), subscripts=subscripts)
 
 
 def _embedding_domain(pick: Pick) -> Call:
@@ -180,7 +197,7 @@ _embedding.vjp(
 
 @function(method=False)
 def embedding(weight: Any, indices: Any) -> Any:
-    """Rows of ``weight`` (V, E) looked up: ``indices`` (...) integers in [0, V) give (..., E).   W̄[i] = Σ ȳ where i was used
+    """Rows of ``weight`` (V, E) looked up: ``indices`` (...) in [0, V) give (..., E).   W̄[i] = Σ ȳ where i was used
 
     Raises ``IndexError`` for an index outside, ``TypeError`` for indices that are no integers."""
     indices = _clean_index(indices, None)  # checked where they are, then moved to the weight
@@ -188,10 +205,7 @@ def embedding(weight: Any, indices: Any) -> Any:
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
     rows = shape_of(weight)[0]
-    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < rows):
-        raise IndexError(f"embedding: indices from {int(indices.min())} to {int(indices.max())} in a table of {rows} rows")
+    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= rows):
+        found = f"indices from {int(indices.min())} to {int(indices.max())}"
+        raise IndexError(f"embedding: {found} in a table of {rows} rows; they must lie in [0, {rows})")
     return _embedding(weight, to_device(indices, device_of(_plain(weight))))
-
-
-__all__ = ["getitem", "sum_to", "xp"]
-del __all__

@@ -14,8 +14,8 @@ from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.elementwise import _plain, abs, relu, softplus, square, where
+from tinygrad7.ops.indexing import take_along_axis
 from tinygrad7.ops.reduce import log_softmax, mean, sum
-from tinygrad7.ops.shape import take_along_axis
 from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor, as_array
 

@@ -10,9 +10,9 @@ import numpy as np
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, reduction
 from tinygrad7.ops.elementwise import _plain, exp, sqrt, where
-from tinygrad7.ops.shape import _normal_axes, broadcast_to, flip, shape_of, stack
+from tinygrad7.ops.elementwise import abs as absolute
+from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast_to, flip, shape_of
 from tinygrad7.tape import function, primitive
-from tinygrad7.tensor import Tensor
 
 
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -28,15 +28,27 @@ def stretch(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
     return broadcast_to(g.reshape(kept_shape(shape, axis)), shape)
 
 
+def left_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
+    """The shape that a reduction over ``axis`` leaves without keepdims."""
+    axes = range(len(shape)) if axis is None else _normal_axes(axis, len(shape), "reduction")
+    return tuple([n for i, n in enumerate(shape) if i not in axes])
+
+
 def _count(shape: tuple[int, ...], axis: Any) -> int:
-    kept = kept_shape(shape, axis)
-    return math.prod(n for n, k in zip(shape, kept, strict=True) if k == 1 and n != 1) if 0 not in shape else 0
+    """How many elements are reduced to one."""
+    axes = range(len(shape)) if axis is None else _normal_axes(axis, len(shape), "reduction")
+    return math.prod(shape[i] for i in axes)
+
+
+def _array(x: Any) -> Any:
+    """A Python number made an array, which has methods."""
+    return x if hasattr(x, "dtype") else np.asarray(x)
 
 
 @primitive("sum", domain=reduction(), numpy=np.sum)
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum along axes.   y = Σ x      x̄ = ȳ for every element"""
-    return x.sum(axis=axis, keepdims=keepdims)
+    return _array(x).sum(axis=axis, keepdims=keepdims)
 
 
 sum.vjp(x=lambda g, axis, x_shape: stretch(g, x_shape, axis))
@@ -64,28 +76,35 @@ sum_to.vjp(x=lambda g, x_shape: broadcast_to(g, x_shape))
 @primitive("mean", domain=reduction())
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Mean along axes.   y = Σ x / n      x̄ = ȳ / n      (n: the number of elements averaged)"""
-    return x.mean(axis=axis, keepdims=keepdims)
+    return _array(x).mean(axis=axis, keepdims=keepdims)
 
 
-mean.vjp(x=lambda g, axis, x_shape: stretch(g * (1 / _count(x_shape, axis)), x_shape, axis))
+def _mean_rule(g: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
+    return stretch(g * (1 / (_count(x_shape, axis) or 1)), x_shape, axis)  # of nothing: no element receives it
+
+
+mean.vjp(x=_mean_rule)
 
 
 def _spread_domain(pick: Pick) -> Call:
     shape = pick.shape(1, 3, 2)
     axis = pick.choice([None, 0, -1, tuple(range(len(shape)))])
-    return (pick.array(shape, distinct=True),), {"axis": axis, "ddof": pick.choice([0, 1]), "keepdims": pick.choice([False, True])}
+    given = {"axis": axis, "ddof": pick.choice([0, 1]), "keepdims": pick.choice([False, True])}
+    return (pick.array(shape, distinct=True),), given
 
 
 @primitive("var", domain=_spread_domain)
 def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Variance along axes.   y = Σ (x − m)² / (n − ddof), m the mean      x̄ = 2 ȳ (x − m) / (n − ddof)"""
-    return x.var(axis=axis, ddof=ddof, keepdims=keepdims)
+    return _array(x).var(axis=axis, ddof=ddof, keepdims=keepdims)
 
 
-var.vjp(
-    x=lambda g, x, axis, ddof, x_shape: stretch(g, x_shape, axis)
-    * ((x - mean(x, axis, True)) * (2 / (_count(x_shape, axis) - ddof)))
-)
+def _var_rule(g: Any, x: Any, axis: Any, ddof: float, x_shape: tuple[int, ...]) -> Any:
+    count = _count(x_shape, axis) - ddof
+    return stretch(g, x_shape, axis) * ((x - mean(x, axis, True)) * (2 / count if count > 0 else math.nan))
+
+
+var.vjp(x=_var_rule)
 
 
 @function()
@@ -96,24 +115,31 @@ def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
 
 def _extreme(g: Any, x: Any, y: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
     """ȳ to the elements equal to the extreme, shared equally among ties."""
-    chosen = x == stretch(y, x_shape, axis)
+    chosen = (x == stretch(y, x_shape, axis)) | (x != x)  # a NaN is the extreme, and equals nothing
     ties = chosen.sum(axis=axis, keepdims=True).reshape(kept_shape(x_shape, axis))
     return where(chosen, broadcast_to(g.reshape(ties.shape) / ties.astype(g.dtype), x_shape), 0)
 
 
+def _extreme_of(name: str, x: Any, axis: Any, keepdims: bool) -> Any:
+    x = _array(x)
+    if not x.size and not _count(x.shape, axis):
+        raise ValueError(f"nothing has no {name}imum: axis {axis} of shape {x.shape} has no elements")
+    return getattr(x, name)(axis=axis, keepdims=keepdims)
+
+
 @primitive("max", domain=reduction(distinct=True), numpy=np.amax)
-def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Largest element along axes.   y = max x      x̄ = ȳ at the largest, shared equally among ties, else 0"""
-    return x.max(axis=axis, keepdims=keepdims)
+    return _extreme_of("max", x, axis, keepdims)
 
 
 max.vjp(x=_extreme)
 
 
 @primitive("min", domain=reduction(distinct=True), numpy=np.amin)
-def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Smallest element along axes.   y = min x      x̄ = ȳ at the smallest, shared equally among ties, else 0"""
-    return x.min(axis=axis, keepdims=keepdims)
+    return _extreme_of("min", x, axis, keepdims)
 
 
 min.vjp(x=_extreme)
@@ -122,14 +148,14 @@ min.vjp(x=_extreme)
 @primitive("prod", domain=reduction((-2, 2)))
 def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Product along axes.   y = Π x      x̄ᵢ = ȳ Π_{j≠i} xⱼ      (exact where factors are 0)"""
-    return x.prod(axis=axis, keepdims=keepdims)
+    return _array(x).prod(axis=axis, keepdims=keepdims)
 
 
 def _prod_rule(g: Any, x: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
     """The product of the others is that of those before and those after: no division, so zeros are no trouble."""
     axes = tuple(range(len(x_shape))) if axis is None else _normal_axes(axis, len(x_shape), "prod")
     order = (*[i for i in range(len(x_shape)) if i not in axes], *axes)
-    back = tuple(np.argsort(order).tolist())
+    back = _back(order)
     rest = tuple([x_shape[i] for i in order[: len(order) - len(axes)]])
     count = math.prod(x_shape[i] for i in axes)
     rows = x.transpose(order).reshape((*rest, count))
@@ -138,14 +164,16 @@ def _prod_rule(g: Any, x: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
 
 
 def _exclusive(rows: Any) -> Any:
-    """Along the last axis, the product of the elements before each."""
-    count = rows.shape[-1]
-    if count == 0:
-        return rows
-    products: list[Any] = [rows[..., 0] * 0 + 1]
-    for i in range(count - 1):
-        products.append(products[-1] * rows[..., i])
-    return stack(products, -1)
+    """Along the last axis, the product of the elements before each: in steps of 1, 2, 4, ... elements."""
+    products, step = _shift(rows, 1), 1
+    while step < rows.shape[-1]:
+        products, step = products * _shift(products, step), 2 * step
+    return products
+
+
+def _shift(rows: Any, step: int) -> Any:
+    """Each element moved ``step`` places on along the last axis, ones in front."""
+    return _pad(rows, ((0, 0),) * (len(rows.shape) - 1) + ((step, 0),), 1.0)[..., : rows.shape[-1]]
 
 
 prod.vjp(x=_prod_rule)
@@ -159,7 +187,7 @@ def _cumsum_domain(pick: Pick) -> Call:
 @primitive("cumsum", domain=_cumsum_domain)
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """Running sum along an axis (None: of the flattened x).   yᵢ = Σ_{j≤i} xⱼ      x̄ᵢ = Σ_{j≥i} ȳⱼ"""
-    return x.cumsum(axis=axis)
+    return _array(x).cumsum(axis=axis)
 
 
 def _cumsum_rule(g: Any, axis: int | None, x_shape: tuple[int, ...]) -> Any:
@@ -173,19 +201,20 @@ cumsum.vjp(x=_cumsum_rule)
 @primitive("logsumexp", domain=reduction())
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """ln Σ eˣ without overflow.   y = m + ln Σ e^(x − m), m = max x      x̄ = ȳ e^(x − y)"""
-    m = xp(x)
+    x, m = _array(x), xp(x)
     top = x.max(axis=axis, keepdims=True) if x.size else m.full(kept_shape(x.shape, axis), -np.inf, x.dtype)
     top = m.where(m.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):  # every x = −∞ gives −∞, as it should
         y = m.log(m.exp(x - top).sum(axis=axis, keepdims=True)) + top
-    return y if keepdims else y.reshape(tuple([n for i, n in enumerate(x.shape) if not _reduced(i, axis, x.ndim)]))
+    return y if keepdims else y.reshape(left_shape(x.shape, axis))
 
 
-def _reduced(i: int, axis: Any, ndim: int) -> bool:
-    return axis is None or i in _normal_axes(axis, ndim, "logsumexp")
+def _logsumexp_rule(g: Any, x: Any, y: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
+    level = stretch(y, x_shape, axis)
+    return stretch(g, x_shape, axis) * exp(x - where(level == -math.inf, 0, level))  # every x = −∞: no element counts
 
 
-logsumexp.vjp(x=lambda g, x, y, axis, x_shape: stretch(g, x_shape, axis) * exp(x - stretch(y, x_shape, axis)))
+logsumexp.vjp(x=_logsumexp_rule)
 
 
 def _axis_domain(pick: Pick) -> Call:
@@ -199,7 +228,8 @@ def _shifted(x: Array, axis: Any) -> Array:
 
 @primitive("softmax", domain=_axis_domain)
 def softmax(x: Any, axis: Any = -1) -> Any:
-    """Softmax along an axis.   y = eˣ / Σ eˣ      x̄ = y (ȳ − Σ ȳ y)      (no overflow: the maximum is taken off first)"""
+    """Softmax along an axis.   y = eˣ / Σ eˣ      x̄ = y (ȳ − Σ ȳ y)      (no overflow: the largest x is taken off)"""
+    x = _array(x)
     y = xp(x).exp(_shifted(x, axis))
     return y / y.sum(axis=axis, keepdims=True)
 
@@ -210,6 +240,7 @@ softmax.vjp(x=lambda g, y, axis: y * (g - sum(g * y, axis, True)))
 @primitive("log softmax", domain=_axis_domain)
 def log_softmax(x: Any, axis: Any = -1) -> Any:
     """Logarithm of the softmax.   y = x − ln Σ eˣ      x̄ = ȳ − eʸ Σ ȳ"""
+    x = _array(x)
     z = _shifted(x, axis)
     return z - xp(x).log(xp(x).exp(z).sum(axis=axis, keepdims=True))
 
@@ -217,49 +248,47 @@ def log_softmax(x: Any, axis: Any = -1) -> Any:
 log_softmax.vjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
 
 
-def _norm_domain(pick: Pick) -> Call:
-    shape = pick.shape(1, 3)
-    axis = pick.choice([None, 0, -1])
-    x = pick.array(shape, away=(0.0,), distinct=True)
-    return (x,), {"ord": pick.choice([None, 2, 1, 3, np.inf]), "axis": axis, "keepdims": pick.choice([False, True])}
-
-
 @function(numpy=np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """Vector norm along ``axis`` (None: of all elements).   y = (Σ |x|^p)^(1/p), p = ``ord``, 2 unless given
 
     ``ord`` may be any p ≥ 1, or ``inf``. x̄ = ȳ x / y for p = 2, and 0 where x = 0 (a subgradient); scaled by the
-    largest element first, so that squares neither overflow nor vanish. Raises ``ValueError`` for another ``ord``."""
-    if ord is None or ord == 2:
+    largest element first, so that squares neither overflow nor vanish. Raises ``ValueError`` for another ``ord``, and
+    for the matrix norms that NumPy means by an ``ord`` over two axes."""
+    x = _indexable(x)
+    axes = range(x.ndim) if axis is None else _normal_axes(axis, x.ndim, "norm")
+    if ord is None or (ord == "fro" and len(axes) == 2):
         return _norm(x, axis, keepdims)
-    size = Tensor.__abs__(x) if isinstance(x, Tensor) else xp(x).abs(x)  # type: ignore[attr-defined]
-    if ord == np.inf:
-        return max(size, axis, keepdims)
+    if len(axes) != 1:
+        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes is a matrix norm, which is not here; give one axis")
+    if ord == 2:
+        return _norm(x, axis, keepdims)
+    if ord == math.inf:
+        return max(absolute(x), axis, keepdims)
     if ord == 1:
-        return sum(size, axis, keepdims)
-    if not isinstance(ord, int | float) or ord < 1:
+        return sum(absolute(x), axis, keepdims)
+    if not isinstance(ord, int | float | np.number) or not ord >= 1:
         raise ValueError(f"norm: ord={ord!r} is not a vector norm here; use a number ≥ 1 or inf")
-    top = max(_plain(size), axis, True) if _plain(size).size else np.ones(kept_shape(shape_of(x), axis))
+    size = absolute(x)
+    if not x.size:
+        return sum(size, axis, keepdims)
+    top = max(_plain(size), axis, True)
     top = where(top == 0, 1, top)
-    total = sum((size / top) ** ord, axis, keepdims)
+    total = sum((size / top) ** float(ord), axis, keepdims)
     zero = _plain(total) == 0
-    return where(zero, 0, where(zero, 1, total) ** (1 / ord)) * top.reshape(shape_of(total))
+    return where(zero, 0, where(zero, 1, total) ** (1 / float(ord))) * top.reshape(shape_of(total))
 
 
-def _norm2_domain(pick: Pick) -> Call:
-    return reduction(distinct=True)(pick)
-
-
-@primitive("norm", domain=_norm2_domain, method=False)
+@primitive("norm", domain=reduction(distinct=True), method=False)
 def _norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Euclidean norm.   y = √Σ x²      x̄ = ȳ x / y, 0 where y = 0"""
-    m = xp(x)
+    x, m = _array(x), xp(x)
     if not x.size:
         return m.sqrt(x.sum(axis=axis, keepdims=keepdims))
     top = m.abs(x).max(axis=axis, keepdims=True)
     top = m.where((top > 0) & m.isfinite(top), top, 1).astype(x.dtype)
     y = top * m.sqrt(m.square(x / top).sum(axis=axis, keepdims=True))
-    return y if keepdims else y.reshape(tuple([n for i, n in enumerate(x.shape) if not _reduced(i, axis, x.ndim)]))
+    return y if keepdims else y.reshape(left_shape(x.shape, axis))
 
 
 def _norm_rule(g: Any, x: Any, y: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
@@ -280,4 +309,3 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest element: plain integers, without gradient."""
     return xp(_plain(x)).argmin(_plain(x), axis=axis, keepdims=keepdims)
-

@@ -1,20 +1,19 @@
-"""Ops that move elements without computing: reshaping, indexing, joining, splitting, repeating, converting."""
+"""Ops that move elements without computing: reshaping, joining, splitting, repeating, padding."""
 
 from __future__ import annotations
 
-import builtins
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad7 import tensor as tensor_module
-from tinygrad7.backend import Array, device_of, is_array, to_device, writable_array, xp
+from tinygrad7.backend import xp
 from tinygrad7.domains import Call, Pick
-from tinygrad7.tape import function, own, primitive
+from tinygrad7.messages import ShapeError
+from tinygrad7.tape import function, operand, primitive
 from tinygrad7.tensor import NUMPY, Tensor
-
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -52,9 +51,11 @@ _reshape.vjp(x=lambda g, x_shape: g.reshape(x_shape))
 
 
 @function()
-def reshape(x: Any, *shape: Any) -> Any:
+def reshape(x: Any, *sizes: Any, shape: Any = None) -> Any:
     """The same elements in ``shape``, given as a tuple or as numbers; one of them may be −1.   x̄ = ȳ in x's shape"""
-    return _reshape(x, shape[0] if len(shape) == 1 else shape)
+    if (shape is None) == (not sizes):
+        raise TypeError("reshape: give the new shape once, as in reshape(x, (2, 3)) or x.reshape(2, 3)")
+    return _reshape(x, shape if not sizes else sizes[0] if len(sizes) == 1 else sizes)
 
 
 def _axes_domain(pick: Pick) -> Call:
@@ -69,24 +70,40 @@ def _transpose(x: Any, axes: Any = None) -> Any:
     return xp(x).transpose(x, axes)
 
 
-_transpose.vjp(x=lambda g, axes: g.transpose(axes and tuple(np.argsort([a % len(axes) for a in axes]).tolist())))
+def _back(axes: Any) -> Any:
+    """The permutation that undoes ``axes``."""
+    return axes and tuple(sorted(range(len(axes)), key=lambda i: axes[i] % len(axes)))
+
+
+_transpose.vjp(x=lambda g, axes: g.transpose(_back(axes)))
 
 
 @function(numpy=getattr(np, "permute_dims", None))
-def transpose(x: Any, *axes: Any) -> Any:
+def transpose(x: Any, *order: Any, axes: Any = None) -> Any:
     """The axes permuted: ``transpose(x)`` reverses them, ``transpose(x, (1, 0, 2))`` or ``x.transpose(1, 0, 2)``."""
-    order = axes[0] if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)) else axes or None
-    return _transpose(x, None if order is None else tuple(order))
+    if order:
+        axes = order[0] if len(order) == 1 and (order[0] is None or isinstance(order[0], tuple | list)) else order
+    if axes is not None and len(axes) != ndim_of(x):
+        raise ShapeError(
+            f"transpose: {len(axes)} axes {tuple(axes)} for a shape {shape_of(x)} of {ndim_of(x)}; name every axis"
+        )
+    return _transpose(x, None if axes is None else _normal_axes(axes, ndim_of(x), "transpose"))
 
 
-Tensor.T = property(transpose)  # type: ignore[assignment]
+def _reversed(x: Tensor) -> Any:
+    """The axes in reverse order: for a matrix, its transpose."""
+    return _transpose(x)
+
+
+Tensor.T = property(_reversed)  # type: ignore[assignment]
 
 
 @function()
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     order = list(range(ndim_of(x)))
-    order[axis1], order[axis2] = order[axis2], order[axis1]
+    (first,), (second,) = (_normal_axes(axis, len(order), "swapaxes") for axis in (axis1, axis2))
+    order[first], order[second] = second, first
     return _transpose(x, tuple(order))
 
 
@@ -106,11 +123,14 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 
 def _normal_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
     """One axis or several as a tuple of non-negative numbers; raises for one that is not there or comes twice."""
-    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    try:
+        axes = tuple([operator.index(a) for a in (axis if isinstance(axis, tuple | list) else (axis,))])
+    except TypeError:
+        raise TypeError(f"{name}: an axis must be a whole number or a tuple of them, not {axis!r}") from None
     for a in axes:
         if not -ndim <= a < ndim:
             raise np.exceptions.AxisError(f"{name}: axis {a} is out of bounds for {ndim} dimension(s)")
-    normal = tuple([int(a) % ndim for a in axes])
+    normal = tuple([a % ndim for a in axes])
     if len(set(normal)) != len(normal):
         raise ValueError(f"{name}: an axis comes twice in {axes}")
     return normal
@@ -152,122 +172,11 @@ def _broadcast_domain(pick: Pick) -> Call:
 
 @primitive("broadcast", domain=_broadcast_domain, static=("shape",))
 def broadcast_to(x: Any, shape: Any) -> Any:
-    """Repeat along axes of size 1 and new leading axes, as a view.   y = x stretched to ``shape``      x̄ = ȳ summed back"""
+    """Repeated along axes of size 1 and new leading axes, as a view.   y = x stretched      x̄ = ȳ summed back"""
     return xp(x).broadcast_to(x, shape)
 
 
 broadcast_to.vjp(x=lambda g: g)  # grad.py sums over what was stretched, as for every op
-
-# ---- parts -------------------------------------------------------------------------------------------------------
-
-
-def _index_domain(pick: Pick) -> Call:
-    x = pick.array((4, 3, 2))
-    options: list[Any] = [
-        1, -1, slice(1, 3), slice(None, None, -2), (0, 1, 1), (Ellipsis, 0), (None, 2), (slice(None), -1),
-        np.array([0, 2, 2]), (np.array([0, 1, 1]), np.array([2, 0, 0])), (slice(None), np.array([[0, 1], [1, 1]])),
-        (np.array([1, 1]), slice(None), np.array([0, 1])), x[:, 0, 0] > 0, (slice(None), np.array([True, False, True])), slice(2, 2),
-    ]  # fmt: skip
-    return (x, pick.choice(options)), {}
-
-
-@primitive("[ ]", domain=_index_domain, static=("index",), method="__getitem__")
-def _getitem(x: Any, index: Any) -> Any:
-    """Indexing as in NumPy.   y = x[index]      x̄ = zeros with ȳ added at the index"""
-    return x[index]
-
-
-def _add_at(buffer: Array, g: Array, index: Any) -> None:
-    """buffer[index] += g, counting repeated indices as often as they occur."""
-    if _is_basic(index):
-        buffer[index] += g
-    else:
-        xp(buffer).add.at(buffer, index, g)
-
-
-def _is_basic(index: Any) -> bool:
-    """Whether an index cannot name an element twice: numbers, slices, None, ..., and boolean arrays."""
-    if isinstance(index, tuple):
-        return all(_is_basic(part) for part in index)
-    return not is_array(index) or index.dtype.kind == "b" or (isinstance(index, np.generic))
-
-
-def _scatter_domain(pick: Pick) -> Call:
-    (x, index), _ = _index_domain(pick)
-    return (pick.array(x[index].shape), index, x.shape), {}
-
-
-@primitive("scatter", domain=_scatter_domain, static=("index", "shape"), method=False)
-def _scatter(x: Any, index: Any, shape: Any) -> Any:
-    """Zeros of ``shape`` with x added at the index.   y[index] += x      x̄ = ȳ[index]"""
-    y = xp(x).zeros(shape, x.dtype)
-    _add_at(y, x, index)
-    return y
-
-
-_scatter.vjp(x=lambda g, index: getitem(g, index))
-_getitem.vjp(x=lambda g, index, x_shape: _scatter(g, index, x_shape), into={"x": lambda buffer, g, index, x_shape: _add_at(buffer, g, index)})
-
-
-def _clean_index(index: Any, x: Any) -> Any:
-    """An index into x with lists made arrays, tensors unwrapped, and arrays copied to where x is."""
-    if isinstance(index, tuple):
-        return tuple([_clean_index(part, x) for part in index])
-    if isinstance(index, Tensor):
-        if index.requires_grad:
-            raise TypeError("getitem: an index has no gradient; pass integers, slices or an integer tensor")
-        index = index._data
-    if isinstance(index, list):
-        index = np.asarray(index, dtype=None if index else np.intp)
-    if is_array(index) and index.dtype.kind == "f":
-        raise IndexError(f"getitem: an index must be integer or boolean, not {index.dtype}")
-    data = x._data if isinstance(x, Tensor) else x
-    if is_array(index) and index.ndim and is_array(data) and device_of(index) != device_of(data):
-        return to_device(index, device_of(data))
-    return own(index)
-
-
-def getitem(x: Any, index: Any) -> Any:
-    """``x[index]`` with NumPy's basic and advanced indexing (numbers, slices, None, ..., integer and boolean arrays)."""
-    return _getitem(x, index if type(index) in _BASIC else _clean_index(index, x))
-
-
-_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
-Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
-
-
-@function(method=True)
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
-    indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x)
-    if axis is None:
-        return _getitem(_reshape(x, -1), indices)
-    (axis,) = _normal_axes(axis, ndim_of(x), "take")
-    return _getitem(x, (slice(None),) * axis + (indices,))
-
-
-@function(method=False)
-def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
-    """Elements picked one by one along ``axis``, as ``numpy.take_along_axis``: the companion of argmax and argsort."""
-    indices = _clean_index(indices, x)
-    if axis is None:
-        return _getitem(_reshape(x, -1), indices)
-    ndim = ndim_of(x)
-    (axis,) = _normal_axes(axis, ndim, "take_along_axis")
-    if indices.ndim != ndim:
-        raise ValueError(f"take_along_axis: indices have {indices.ndim} dimension(s), x has {ndim}; they must be equal")
-    m = xp(indices)
-    shape = tuple([1 if i == axis else n for i, n in enumerate(np.broadcast_shapes(
-        tuple([1 if i == axis else n for i, n in enumerate(shape_of(x))]),
-        tuple([1 if i == axis else n for i, n in enumerate(indices.shape)]),
-    ))])  # fmt: skip
-    full = m.broadcast_to(indices, tuple([indices.shape[i] if i == axis else n for i, n in enumerate(shape)]))
-    grid = [
-        full if i == axis else m.arange(shape[i]).reshape([-1 if j == i else 1 for j in range(ndim)])
-        for i in range(ndim)
-    ]
-    return _getitem(x, tuple(grid))
-
 
 # ---- several into one, one into several --------------------------------------------------------------------------
 
@@ -287,7 +196,7 @@ def _concatenate(*parts: Any, axis: int) -> Any:
 
 def _part_of(g: Any, index: int, axis: int, parts_shape: Any) -> Any:
     axis %= len(parts_shape[0])
-    start = builtins.sum(shape[axis] for shape in parts_shape[:index])
+    start = sum(shape[axis] for shape in parts_shape[:index])
     return g[(slice(None),) * axis + (slice(start, start + parts_shape[index][axis]),)]
 
 
@@ -323,9 +232,12 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
 
 
 def _sequence(arrays: Any, name: str) -> list[Any]:
-    parts = list(arrays)
+    parts = [x if isinstance(x, Tensor) else operand(x) for x in arrays]
     if not parts:
         raise ValueError(f"{name}: the list is empty; at least one array is needed")
+    if any(hasattr(x, "dtype") for x in parts):  # numbers beside arrays do not change the dtype
+        dtype = np.result_type(*[x.dtype if hasattr(x, "dtype") else x for x in parts])
+        parts = [x if hasattr(x, "dtype") else dtype.type(x) for x in parts]
     return parts
 
 
@@ -367,7 +279,12 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     else:
         cuts = [int(c) for c in indices_or_sections]
     parts = zip([0, *cuts], [*cuts, size], strict=True)
-    return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in parts]
+    x = _indexable(x)
+    return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in parts]
+
+
+def _indexable(x: Any) -> Any:
+    return x if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, int | float) else operand(x)
 
 
 # ---- turned, repeated, surrounded --------------------------------------------------------------------------------
@@ -377,7 +294,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
 def flip(x: Any, axis: Any = None) -> Any:
     """The order of the elements reversed along ``axis`` (None: along all)."""
     axes = range(ndim_of(x)) if axis is None else _normal_axes(axis, ndim_of(x), "flip")
-    return getitem(x, tuple([slice(None, None, -1) if i in axes else slice(None) for i in range(ndim_of(x))]))
+    return _indexable(x)[tuple([slice(None, None, -1) if i in axes else slice(None) for i in range(ndim_of(x))])]
 
 
 def _roll_domain(pick: Pick) -> Call:
@@ -391,7 +308,11 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     return xp(x).roll(x, shift, axis)
 
 
-roll.vjp(x=lambda g, shift, axis: roll(g, tuple([-s for s in shift]) if isinstance(shift, tuple | list) else -shift, axis))
+def _roll_back(g: Any, shift: Any, axis: Any) -> Any:
+    return roll(g, tuple([-s for s in shift]) if isinstance(shift, tuple | list) else -shift, axis)
+
+
+roll.vjp(x=_roll_back)
 
 
 @function(method=False)
@@ -421,46 +342,29 @@ _pad.vjp(x=lambda g, widths, x_shape: g[tuple([slice(a, a + n) for (a, _), n in 
 
 
 @function(method=False)
-def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: float = 0.0) -> Any:
-    """Surrounded by a constant: ``pad_width`` as in ``numpy.pad`` (a number, a pair, or a pair for each axis)."""
-    if mode != "constant":
-        raise ValueError(f"pad: mode {mode!r} is not there; only 'constant' has a derivative here")
-    widths = np.broadcast_to(np.asarray(pad_width), (ndim_of(x), 2))
-    return _pad(x, tuple([(int(a), int(b)) for a, b in widths]), float(constant_values))
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0.0) -> Any:
+    """Surrounded: ``pad_width`` as in ``numpy.pad`` (a number, a pair (before, after), or a pair for each axis).
 
-
-# ---- dtype and device --------------------------------------------------------------------------------------------
-
-
-@primitive("astype", domain=lambda pick: ((pick.array(pick.shape()), np.dtype(np.float64)), {}), static=("dtype",), method=False)
-def _astype(x: Any, dtype: Any) -> Any:
-    """Converted to a floating dtype.   y = x in ``dtype``      x̄ = ȳ in x's dtype"""
-    return x.astype(dtype)
-
-
-_astype.vjp(x=lambda g: g)  # grad.py gives every gradient its tensor's dtype
-
-
-@function(numpy=getattr(np, "astype", None))
-def astype(x: Any, dtype: Any) -> Any:
-    """The elements in ``dtype``. An integer or boolean result is a constant: no gradient can reach through it."""
-    dtype = tensor_module.check_dtype(dtype)
-    if isinstance(x, Tensor) and dtype.kind != "f":
-        return Tensor(x._data.astype(dtype))
-    return _astype(x, dtype)
-
-
-@primitive("to", domain=lambda pick: ((pick.array(pick.shape()), "cpu", "cpu"), {}), static=("there", "here"), method=False)
-def _transfer(x: Any, there: str, here: str) -> Any:
-    """Copied from device ``here`` to device ``there``.   y = x there      x̄ = ȳ here"""
-    return to_device(writable_array(x), there)
-
-
-_transfer.vjp(x=lambda g, there, here: _transfer(g, here, there))
-Tensor._transfer = lambda self, there: _transfer(self, there, self.device)  # type: ignore[attr-defined]
-
-
-@function(method=False)
-def copy(x: Any) -> Any:
-    """The same value as a new tensor, through which gradients reach x."""
-    return _astype(x, x.dtype)
+    With ``mode="constant"`` by ``constant_values`` (one number); with "edge", "reflect", "symmetric" or "wrap" by
+    elements of x, whose gradients add up. Raises ``ValueError`` for another mode, ``ShapeError`` for widths of
+    another form."""
+    shape = shape_of(x)
+    try:
+        widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (len(shape), 2))]
+    except ValueError:
+        raise ShapeError(
+            f"pad: pad_width {pad_width!r} does not fit shape {shape}; give a number, a pair, or a pair for each axis"
+        ) from None
+    if any(n < 0 for pair in widths for n in pair):
+        raise ValueError(f"pad: pad_width {pad_width!r} is negative; cut with a slice instead")
+    if mode == "constant":
+        if np.ndim(constant_values):
+            raise ValueError("pad: constant_values is one number here; pad side by side for different ones")
+        return _pad(x, tuple(widths), float(constant_values))
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError(f"pad: mode {mode!r} has no derivative here; use constant, edge, reflect, symmetric or wrap")
+    x = _indexable(x)
+    for axis, (n, pair) in enumerate(zip(shape, widths, strict=True)):
+        if pair != (0, 0):
+            x = x[(slice(None),) * axis + (np.pad(np.arange(n), pair, mode=mode),)]  # type: ignore[call-overload]
+    return x

@@ -1,0 +1,63 @@
+"""Comparisons: they have no gradient, so they answer with plain boolean arrays and plain bools."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.messages import explain
+from tinygrad7.ops.elementwise import _module, _plain
+from tinygrad7.tape import function, operand
+from tinygrad7.tensor import NUMPY, Tensor
+
+
+def _comparison(name: str) -> Any:
+    """NumPy's function ``name`` on the values of tensors."""
+    op = SimpleNamespace(name=name)
+
+    def compare(*args: Any) -> Any:
+        values = [operand(v) if isinstance(v, list | tuple) else v for v in map(_plain, args)]
+        try:
+            return getattr(_module(*values), name)(*values)
+        except (TypeError, ValueError) as error:
+            raise explain(op, args, error) from error
+
+    compare.__name__ = name
+    NUMPY[getattr(np, name)] = compare
+    return compare
+
+
+_OPERATORS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+}
+for _name, _function in _OPERATORS.items():
+    setattr(Tensor, f"__{_name}__", _comparison(_function))
+for _function in ("isnan", "isfinite", "isinf", "signbit", "logical_not", "logical_and", "logical_or", "logical_xor"):
+    _comparison(_function)
+
+
+@function(method=False)
+def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
+    """Which elements are equal within a tolerance, |a − b| ≤ atol + rtol |b|: a plain boolean array."""
+    a, b = _plain(a), _plain(b)
+    return _module(a, b).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
+
+
+@function(method=False)
+def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether all elements are equal within a tolerance, |a − b| ≤ atol + rtol |b|: a plain bool."""
+    return bool(isclose(a, b, rtol, atol, equal_nan).all())
+
+
+@function(method=False)
+def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
+    """Whether shapes and all elements are equal: a plain bool."""
+    a, b = _plain(a), _plain(b)
+    return bool(_module(a, b).array_equal(a, b, equal_nan=equal_nan))

@@ -1,0 +1,134 @@
+"""Indexing: parts of a tensor, and their way back into zeros."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array, device_of, is_array, to_device, xp
+from tinygrad7.domains import Call, Pick
+from tinygrad7.messages import ShapeError
+from tinygrad7.ops.shape import _normal_axes, _reshape, broadcast_to, ndim_of, shape_of
+from tinygrad7.tape import function, own, primitive
+from tinygrad7.tensor import Tensor
+
+
+def _index_domain(pick: Pick) -> Call:
+    x = pick.array((4, 3, 2))
+    options: list[Any] = [
+        1, -1, slice(1, 3), slice(None, None, -2), (0, 1, 1), (Ellipsis, 0), (None, 2), (slice(None), -1),
+        np.array([0, 2, 2]), (np.array([0, 1, 1]), np.array([2, 0, 0])), (slice(None), np.array([[0, 1], [1, 1]])),
+        (np.array([1, 1]), slice(None), np.array([0, 1])), x[:, 0, 0] > 0, (slice(None), np.array([True, False, True])),
+        slice(2, 2),
+    ]  # fmt: skip
+    return (x, pick.choice(options)), {}
+
+
+@primitive("[ ]", domain=_index_domain, static=("index",), method="__getitem__")
+def _getitem(x: Any, index: Any) -> Any:
+    """Indexing as in NumPy.   y = x[index]      x̄ = zeros with ȳ added at the index"""
+    return x[index]
+
+
+def _add_at(buffer: Array, g: Array, index: Any) -> None:
+    """buffer[index] += g, counting repeated indices as often as they occur."""
+    if _is_basic(index):
+        buffer[index] += g
+    else:
+        xp(buffer).add.at(buffer, index, g)
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether an index cannot name an element twice: numbers, slices, None, ..., and boolean arrays."""
+    if isinstance(index, tuple):
+        return all(_is_basic(part) for part in index)
+    return not is_array(index) or index.dtype.kind == "b" or (isinstance(index, np.generic))
+
+
+def _scatter_domain(pick: Pick) -> Call:
+    (x, index), _ = _index_domain(pick)
+    return (pick.array(x[index].shape), index, x.shape), {}
+
+
+@primitive("scatter", domain=_scatter_domain, static=("index", "shape"), method=False)
+def _scatter(x: Any, index: Any, shape: Any) -> Any:
+    """Zeros of ``shape`` with x added at the index.   y[index] += x      x̄ = ȳ[index]"""
+    y = xp(x).zeros(shape, x.dtype)
+    _add_at(y, x, index)
+    return y
+
+
+_scatter.vjp(x=lambda g, index: getitem(g, index))
+_getitem.vjp(
+    x=lambda g, index, x_shape: _scatter(g, index, x_shape),
+    into={"x": lambda buffer, g, index, x_shape: _add_at(buffer, g, index)},
+)
+
+
+def _clean_index(index: Any, x: Any) -> Any:
+    """An index into x with lists made arrays, tensors unwrapped, and arrays copied to where x is."""
+    if isinstance(index, tuple):
+        return tuple([_clean_index(part, x) for part in index])
+    if isinstance(index, Tensor):
+        if index.requires_grad:
+            raise TypeError("getitem: an index has no gradient; pass integers, slices or an integer tensor")
+        index = index._data
+    if isinstance(index, list):
+        index = np.asarray(index, dtype=None if index else np.intp)
+    if is_array(index) and index.dtype.kind == "f":
+        raise IndexError(f"getitem: an index must be integer or boolean, not {index.dtype}")
+    data = x._data if isinstance(x, Tensor) else x
+    if is_array(index) and index.ndim and is_array(data) and device_of(index) != device_of(data):
+        return to_device(index, device_of(data))
+    return own(index)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """``x[index]`` with NumPy's basic and advanced indexing (numbers, slices, None, ..., integer and boolean arrays)."""
+    return _getitem(x, index if type(index) in _BASIC else _clean_index(index, x))
+
+
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
+Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
+
+
+@function(method=True)
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
+    indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x)
+    if axis is None:
+        return _getitem(_reshape(x, -1), indices)
+    (axis,) = _normal_axes(axis, ndim_of(x), "take")
+    return _getitem(x, (slice(None),) * axis + (indices,))
+
+
+@function(method=False)
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
+    """Elements picked one by one along ``axis``, as ``numpy.take_along_axis``: the companion of argmax and argsort."""
+    indices = _clean_index(indices, x)
+    if axis is None:
+        return _getitem(_reshape(x, -1), indices)
+    ndim = ndim_of(x)
+    (axis,) = _normal_axes(axis, ndim, "take_along_axis")
+    if indices.ndim != ndim:
+        raise ValueError(f"take_along_axis: indices have {indices.ndim} dimension(s), x has {ndim}; they must be equal")
+    rest = [_without(shape_of(x), axis), _without(indices.shape, axis)]
+    try:
+        shape = np.broadcast_shapes(*rest)
+    except ValueError:
+        raise ShapeError(
+            f"take_along_axis: shapes {shape_of(x)} and {indices.shape} (of the indices) must broadcast, but for axis {axis}"
+        ) from None
+    full = broadcast_to(indices, (*shape[:axis], indices.shape[axis], *shape[axis + 1 :]))
+    m = xp(indices)
+    places = [m.arange(n).reshape([-1 if j == i else 1 for j in range(ndim)]) for i, n in enumerate(shape)]
+    places = [
+        p % n if n == 1 else p for p, n in zip(places, shape_of(x), strict=True)
+    ]  # a stretched axis has one place
+    places[axis] = full
+    return _getitem(x, tuple(places))
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], 1, *shape[axis + 1 :])

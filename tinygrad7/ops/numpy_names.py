@@ -1,0 +1,97 @@
+"""NumPy's own argument lists, so that ``np.sum(t, 0, keepdims=True)`` means here what it means there.
+
+One line a function: the parameters in NumPy's order, each followed by ``=ours`` where the op calls it otherwise, or
+by ``!`` where it has no counterpart and is refused unless it is left at None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.ops import indexing, linalg, reduce, shape
+from tinygrad7.ops.convert import astype, copy
+from tinygrad7.ops.elementwise import clip, where
+from tinygrad7.tensor import NUMPY
+
+_EXTREME = "a=x axis out! keepdims initial! where!"
+_SPREAD = "a=x axis dtype! out! ddof keepdims where! mean! correction=ddof"
+_TOTAL = "a=x axis dtype! out! keepdims initial! where!"
+
+_ARGUMENTS: dict[Any, tuple[Callable[..., Any], str]] = {
+    np.sum: (reduce.sum, _TOTAL),
+    np.prod: (reduce.prod, _TOTAL),
+    np.mean: (reduce.mean, "a=x axis dtype! out! keepdims where!"),
+    np.var: (reduce.var, _SPREAD),
+    np.std: (reduce.std, _SPREAD),
+    np.max: (reduce.max, _EXTREME),
+    np.min: (reduce.min, _EXTREME),
+    np.cumsum: (reduce.cumsum, "a=x axis dtype! out!"),
+    np.argmax: (reduce.argmax, "a=x axis out! keepdims"),
+    np.argmin: (reduce.argmin, "a=x axis out! keepdims"),
+    np.linalg.norm: (reduce.norm, "x ord axis keepdims"),
+    np.clip: (clip, "a=x a_min a_max out! min max dtype!"),
+    np.where: (where, "condition x=a y=b"),
+    np.reshape: (shape.reshape, "a=x shape order! newshape=shape copy!"),
+    np.transpose: (shape.transpose, "a=x axes"),
+    np.swapaxes: (shape.swapaxes, "a=x axis1 axis2"),
+    np.moveaxis: (shape.moveaxis, "a=x source destination"),
+    np.expand_dims: (shape.expand_dims, "a=x axis"),
+    np.squeeze: (shape.squeeze, "a=x axis"),
+    np.ravel: (shape.flatten, "a=x order!"),
+    np.broadcast_to: (shape.broadcast_to, "array=x shape subok!"),
+    np.concatenate: (shape.concatenate, "arrays axis out! dtype! casting!"),
+    np.stack: (shape.stack, "arrays axis out! dtype! casting!"),
+    np.split: (shape.split, "ary=x indices_or_sections axis"),
+    np.flip: (shape.flip, "m=x axis"),
+    np.roll: (shape.roll, "a=x shift axis"),
+    np.tile: (shape.tile, "A=x reps"),
+    np.pad: (shape.pad, "array=x pad_width mode constant_values stat_length! end_values! reflect_type!"),
+    np.take: (indexing.take, "a=x indices axis out! mode!"),
+    np.take_along_axis: (indexing.take_along_axis, "arr=x indices axis"),
+    np.copy: (copy, "a=x order! subok!"),
+    np.outer: (linalg.outer, "a b out!"),
+    np.dot: (linalg.dot, "a b out!"),
+    np.tensordot: (linalg.tensordot, "a b axes"),
+}
+if hasattr(np, "astype"):  # NumPy 2.1
+    _ARGUMENTS[np.astype] = (astype, "x dtype copy! device!")
+if hasattr(np, "unstack"):
+    _ARGUMENTS[np.unstack] = (shape.unstack, "x axis")
+
+
+def _with_numpys_arguments(function: Any, ours: Callable[..., Any], text: str) -> Callable[..., Any]:
+    names = [word.rstrip("!").partition("=")[0] for word in text.split()]
+    means = {word.partition("=")[0]: word.partition("=")[2] or word for word in text.split()}
+    called = f"np.{function.__name__}" if function is not np.linalg.norm else "np.linalg.norm"
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs:
+            return ours(args[0])
+        if len(args) > len(names):
+            raise TypeError(f"{called}: {len(args)} arguments are given, it takes {len(names)}")
+        given = {}
+        for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
+            if name in means:
+                given[means[name]] = value
+            elif value is not None:
+                known = f"{name}=" if name in names else f"an argument {name!r}"
+                raise TypeError(
+                    f"{called}: {known} has no counterpart on tensors; leave it out, or work on t.numpy() if no gradient is meant"
+                )
+        return ours(**given)
+
+    return call
+
+
+def _einsum(subscripts: Any, *operands: Any, optimize: Any = None, **other: Any) -> Any:
+    if any(value is not None for value in other.values()):
+        raise TypeError(f"np.einsum: {', '.join(other)}= has no counterpart on tensors; leave it out")
+    return linalg.einsum(subscripts, *operands)
+
+
+for _function, (_ours, _text) in _ARGUMENTS.items():
+    NUMPY[_function] = _with_numpys_arguments(_function, _ours, _text)
+NUMPY[np.einsum] = _einsum
