@@ -26,10 +26,7 @@ from tinygrad7.ops.create import arange, eye, full, normal, ones, ones_like, uni
 from tinygrad7.ops.elementwise import (
     abs,
     add,
-    arctan,
     clip,
-    cos,
-    cosh,
     divide,
     elu,
     erf,
@@ -48,13 +45,10 @@ from tinygrad7.ops.elementwise import (
     sigmoid,
     sign,
     silu,
-    sin,
-    sinh,
     softplus,
     sqrt,
     square,
     subtract,
-    tan,
     tanh,
     where,
 )
@@ -103,6 +97,7 @@ from tinygrad7.ops.shape import (
     transpose,
     unstack,
 )
+from tinygrad7.ops.trigonometry import arctan, cos, cosh, sin, sinh, tan
 from tinygrad7.random import seed
 from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor, tensor

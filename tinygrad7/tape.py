@@ -233,7 +233,7 @@ def primitive(
         plain = reference is None and outputs is None and not static and op.positional == op.names and not op.defaults
         recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
         op.lean = recorder is not _general
-        op.exact = op.lean and op.module == "tinygrad7.ops.elementwise"
+        op.exact = op.lean and op.module in ("tinygrad7.ops.elementwise", "tinygrad7.ops.trigonometry")
         public = functools.wraps(forward)(recorder(op))
         op.call = public
         public.op = op

@@ -1,4 +1,4 @@
-"""Ops that work element by element: arithmetic, powers and logarithms, trigonometry, activations, choices.
+"""Ops that work element by element: choice, arithmetic, powers and logarithms, activations, limits.
 
 ȳ is the cotangent of y, the derivative of the loss with respect to it (the lecture's bar). Broadcasting is undone in
 ``grad``, so no rule mentions it.
@@ -16,6 +16,41 @@ from tinygrad7.domains import Call, Pick, broadcastable, elementwise
 from tinygrad7.ops.erf import error_function
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor
+
+# ---- choice, which other rules use -------------------------------------------------------------------------------
+
+
+def _module(*values: Any) -> Any:
+    """The array module of the first that is not NumPy's, else NumPy."""
+    return next((xp(v) for v in values if xp(v) is not np), np)
+
+
+def _where_domain(pick: Pick) -> Call:
+    c, s, t = pick.broadcastable(3)
+    return (pick.integers(c, 0, 1).astype(bool), pick.array(s), pick.array(t)), {}
+
+
+@primitive("where", domain=_where_domain, method=False)
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """Choice.   y = a where the condition holds, else b      ā = ȳ where it holds, else 0      b̄ the other way round
+
+    The zeros are exact: an infinite ȳ is not multiplied by 0."""
+    if type(b) is int and b == 0 and type(a) is np.ndarray and type(condition) is np.ndarray and a.size > 1000:
+        if a.dtype.kind == "f" and condition.dtype == np.bool_ and a.shape == condition.shape:
+            return _kept(condition, a)
+    return _module(condition, a, b).where(condition, a, b)
+
+
+def _kept(condition: Array, a: Array) -> Array:
+    """``np.where(condition, a, 0)`` on the bits: NumPy branches at every element, which takes 20 times as long."""
+    word = np.dtype(f"i{a.dtype.itemsize}")
+    bits = condition.view(np.int8).astype(word)
+    np.negative(bits, out=bits)
+    bits &= a.view(word)
+    return bits.view(a.dtype)
+
+
+where.vjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
 
 # ---- arithmetic --------------------------------------------------------------------------------------------------
 
@@ -65,21 +100,6 @@ def negative(x: Any) -> Any:
 negative.vjp(x=lambda g: -g)
 
 
-@primitive("^", method="__pow__", domain=broadcastable(a=(0.3, 3)))
-def power(a: Any, b: Any) -> Any:
-    """Power.   y = aᵇ      ā = ȳ b aᵇ⁻¹      b̄ = ȳ y ln a      (exactly: at b = 0, ā = 0; at a = 0, b̄ = 0)"""
-    return a**b
-
-
-def _power_base(g: Any, a: Any, b: Any) -> Any:
-    if isinstance(b, int | float):
-        return g * b if b == 1 else where(False, g, 0) if b == 0 else g * (b * a ** (b - 1))
-    return where(b == 0, 0, g * b * power(a, where(b == 0, 1, b - 1)))
-
-
-power.vjp(a=_power_base, b=lambda g, y, a: where(a == 0, 0, g * y * log(where(a == 0, 1, a))))
-
-
 @primitive("x²", domain=elementwise())
 def square(x: Any) -> Any:
     """Square.   y = x²      x̄ = 2 ȳ x"""
@@ -98,15 +118,6 @@ def sqrt(x: Any) -> Any:
 sqrt.vjp(x=lambda g, y: g / (2 * y))
 
 
-@primitive("abs", domain=elementwise(away=(0.0,)), numpy=(np.absolute, np.fabs))
-def abs(x: Any) -> Any:
-    """Absolute value.   y = |x|      x̄ = ȳ sign x      (0 at the kink)"""
-    return xp(x).abs(x)
-
-
-abs.vjp(x=lambda g, x: g * sign(x))
-
-
 @primitive("sign", domain=elementwise(away=(0.0,)))
 def sign(x: Any) -> Any:
     """Sign: −1, 0 or 1.   x̄ = 0"""
@@ -115,7 +126,16 @@ def sign(x: Any) -> Any:
 
 sign.vjp(x=lambda g: where(False, g, 0))
 
-# ---- exponentials and logarithms ---------------------------------------------------------------------------------
+
+@primitive("abs", domain=elementwise(away=(0.0,)), numpy=(np.absolute, np.fabs))
+def abs(x: Any) -> Any:
+    """Absolute value.   y = |x|      x̄ = ȳ sign x      (0 at the kink)"""
+    return xp(x).abs(x)
+
+
+abs.vjp(x=lambda g, x: g * sign(x))
+
+# ---- exponentials, logarithms, powers ------------------------------------------------------------------------------
 
 
 @primitive("exp", domain=elementwise())
@@ -153,34 +173,20 @@ def log1p(x: Any) -> Any:
 
 log1p.vjp(x=lambda g, x: g / (1 + x))
 
-# ---- trigonometry ------------------------------------------------------------------------------------------------
+
+@primitive("^", method="__pow__", domain=broadcastable(a=(0.3, 3)))
+def power(a: Any, b: Any) -> Any:
+    """Power.   y = aᵇ      ā = ȳ b aᵇ⁻¹      b̄ = ȳ y ln a      (exactly: at b = 0, ā = 0; at a = 0, b̄ = 0)"""
+    return a**b
 
 
-@primitive("sin", domain=elementwise())
-def sin(x: Any) -> Any:
-    """Sine (x in radians).   y = sin x      x̄ = ȳ cos x"""
-    return xp(x).sin(x)
+def _power_base(g: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, int | float):
+        return g * b if b == 1 else where(False, g, 0) if b == 0 else g * (b * a ** (b - 1))
+    return where(b == 0, 0, g * b * power(a, where(b == 0, 1, b - 1)))
 
 
-sin.vjp(x=lambda g, x: g * cos(x))
-
-
-@primitive("cos", domain=elementwise())
-def cos(x: Any) -> Any:
-    """Cosine (x in radians).   y = cos x      x̄ = −ȳ sin x"""
-    return xp(x).cos(x)
-
-
-cos.vjp(x=lambda g, x: -g * sin(x))
-
-
-@primitive("tan", domain=elementwise((-1.2, 1.2)))
-def tan(x: Any) -> Any:
-    """Tangent (x in radians).   y = tan x      x̄ = ȳ (1 + y²)"""
-    return xp(x).tan(x)
-
-
-tan.vjp(x=lambda g, y: g * (1 + y * y))
+power.vjp(a=_power_base, b=lambda g, y, a: where(a == 0, 0, g * y * log(where(a == 0, 1, a))))
 
 
 @primitive("tanh", domain=elementwise())
@@ -190,33 +196,6 @@ def tanh(x: Any) -> Any:
 
 
 tanh.vjp(x=lambda g, y: g - g * y * y)
-
-
-@primitive("sinh", domain=elementwise())
-def sinh(x: Any) -> Any:
-    """Hyperbolic sine.   y = sinh x      x̄ = ȳ cosh x"""
-    return xp(x).sinh(x)
-
-
-sinh.vjp(x=lambda g, x: g * cosh(x))
-
-
-@primitive("cosh", domain=elementwise())
-def cosh(x: Any) -> Any:
-    """Hyperbolic cosine.   y = cosh x      x̄ = ȳ sinh x"""
-    return xp(x).cosh(x)
-
-
-cosh.vjp(x=lambda g, x: g * sinh(x))
-
-
-@primitive("arctan", domain=elementwise(), numpy=np.arctan)
-def arctan(x: Any) -> Any:
-    """Arc tangent, in radians.   y = arctan x      x̄ = ȳ / (1 + x²)"""
-    return xp(x).arctan(x)
-
-
-arctan.vjp(x=lambda g, x: g / (1 + x * x))
 
 # ---- activations -------------------------------------------------------------------------------------------------
 
@@ -318,7 +297,7 @@ def _gelu_rule(g: Any, x: Any, approximate: str) -> Any:
 
 gelu.vjp(x=_gelu_rule)
 
-# ---- choices -----------------------------------------------------------------------------------------------------
+# ---- limits -----------------------------------------------------------------------------------------------------
 
 
 def _apart(pick: Pick) -> Call:
@@ -350,11 +329,6 @@ def minimum(a: Any, b: Any) -> Any:
 minimum.vjp(a=lambda g, a, b: _larger(g, a < b, a == b), b=lambda g, a, b: _larger(g, b < a, a == b))
 
 
-def _module(*values: Any) -> Any:
-    """The array module of the first that is not NumPy's, else NumPy."""
-    return next((xp(v) for v in values if xp(v) is not np), np)
-
-
 def _clip_domain(pick: Pick) -> Call:
     return (pick.array(pick.shape(), away=(-1.0, 1.5)), *pick.choice([(-1.0, 1.5), (None, 1.5), (-1.0, None)])), {}
 
@@ -381,33 +355,6 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     return _clip(x, a_min if min is None else min, a_max if max is None else max)
 
 
-def _where_domain(pick: Pick) -> Call:
-    c, s, t = pick.broadcastable(3)
-    return (pick.integers(c, 0, 1).astype(bool), pick.array(s), pick.array(t)), {}
-
-
-@primitive("where", domain=_where_domain, method=False)
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """Choice.   y = a where the condition holds, else b      ā = ȳ where it holds, else 0      b̄ the other way round
-
-    The zeros are exact: an infinite ȳ is not multiplied by 0."""
-    if type(b) is int and b == 0 and type(a) is np.ndarray and type(condition) is np.ndarray and a.size > 1000:
-        if a.dtype.kind == "f" and condition.dtype == np.bool_ and a.shape == condition.shape:
-            return _kept(condition, a)
-    return _module(condition, a, b).where(condition, a, b)
-
-
-def _kept(condition: Array, a: Array) -> Array:
-    """``np.where(condition, a, 0)`` on the bits: NumPy branches at every element, which takes 20 times as long."""
-    word = np.dtype(f"i{a.dtype.itemsize}")
-    bits = condition.view(np.int8).astype(word)
-    np.negative(bits, out=bits)
-    bits &= a.view(word)
-    return bits.view(a.dtype)
-
-
-where.vjp(a=lambda g, condition: where(condition, g, 0), b=lambda g, condition: where(condition, 0, g))
-
 # ---- operators ---------------------------------------------------------------------------------------------------
 
 
@@ -424,6 +371,6 @@ for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divi
     setattr(Tensor, f"__r{_name}__", _reflected(_op))
 for _op in (add, subtract, multiply, divide, power, negative):
     setattr(Tensor, _op.__name__, _op)
-Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
-Tensor.__abs__ = abs  # type: ignore[attr-defined]
+for _name, _function in {"__abs__": abs, "__pos__": lambda x: x}.items():
+    setattr(Tensor, _name, _function)
 NUMPY[np.positive] = lambda x: x

@@ -25,7 +25,7 @@ def _index_domain(pick: Pick) -> Call:
     return (x, pick.choice(options)), {}
 
 
-@primitive("[ ]", domain=_index_domain, static=("index",), method="__getitem__")
+@primitive("[ ]", domain=_index_domain, static=("index",), method=False)
 def _getitem(x: Any, index: Any) -> Any:
     """Indexing as in NumPy.   y = x[index]      x̄ = zeros with ȳ added at the index"""
     return x[index]
@@ -84,13 +84,13 @@ def _clean_index(index: Any, x: Any) -> Any:
     return own(index)
 
 
+@function(method="__getitem__")
 def getitem(x: Any, index: Any) -> Any:
-    """``x[index]`` with NumPy's basic and advanced indexing (numbers, slices, None, ..., integer and boolean arrays)."""
+    """``x[index]``, NumPy's basic and advanced indexing (numbers, slices, None, ..., integer and boolean arrays)."""
     return _getitem(x, index if type(index) in _BASIC else _clean_index(index, x))
 
 
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
-Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
 
 
 @function(method=True)
@@ -118,7 +118,8 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
         shape = np.broadcast_shapes(*rest)
     except ValueError:
         raise ShapeError(
-            f"take_along_axis: shapes {shape_of(x)} and {indices.shape} (of the indices) must broadcast, but for axis {axis}"
+            f"take_along_axis: shapes {shape_of(x)} and {indices.shape} (of the indices) must broadcast "
+            f"in every axis but {axis}"
         ) from None
     full = broadcast_to(indices, (*shape[:axis], indices.shape[axis], *shape[axis + 1 :]))
     m = xp(indices)

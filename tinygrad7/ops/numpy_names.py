@@ -79,7 +79,8 @@ def _with_numpys_arguments(function: Any, ours: Callable[..., Any], text: str) -
             elif value is not None:
                 known = f"{name}=" if name in names else f"an argument {name!r}"
                 raise TypeError(
-                    f"{called}: {known} has no counterpart on tensors; leave it out, or work on t.numpy() if no gradient is meant"
+                    f"{called}: {known} has no counterpart on tensors; leave it out, or work on t.numpy() if no "
+                    "gradient is meant"
                 )
         return ours(**given)
 

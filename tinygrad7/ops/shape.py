@@ -18,7 +18,7 @@ from tinygrad7.tensor import NUMPY, Tensor
 
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of a tensor, an array or a number: a plain tuple."""
-    return x.shape if hasattr(x, "shape") else np.shape(x)  # type: ignore[no-any-return]
+    return x.shape if hasattr(x, "shape") else np.shape(x)
 
 
 def ndim_of(x: Any) -> int:
