@@ -345,7 +345,7 @@ def backward(self: Tensor, seed: Any = None, *, retain_graph: bool = False) -> N
     bar = _seed(self, seed, "backward")
     with Setting(recording=False):
         for leaf, gradient in walk(reachable([node]), {node: bar}, drop=not retain_graph).items():
-            leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+            leaf.grad = writable_array(gradient if leaf.grad is None else leaf.grad + gradient)
 
 
 Tensor.backward = backward  # type: ignore[method-assign]

@@ -147,7 +147,7 @@ def where_is(node: Node | Leaf) -> str:
 
 def played_twice(node: Node, tape: list[Any]) -> str:
     """Backward met a node whose saved values an earlier backward has used and dropped."""
-    users = [n for n in tape if isinstance(n, Node) and node in n.parents and n.saved is not None]
+    users = [n for n in tape if node in n.parents]
     carried = f"The tensor that carried it in is the result of {where_is(node)}"
     if users:
         carried += f", used here by {where_is(users[-1])}"
