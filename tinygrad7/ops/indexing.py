@@ -59,7 +59,7 @@ def _scatter(x: Any, index: Any, shape: Any) -> Any:
     return y
 
 
-_scatter.vjp(x=lambda g, index: getitem(g, index))
+_scatter.vjp(x=lambda g, index: g[index])
 _getitem.vjp(
     x=lambda g, index, x_shape: _scatter(g, index, x_shape),
     into={"x": lambda buffer, g, index, x_shape: _add_at(buffer, g, index)},
