@@ -1,5 +1,6 @@
 """Optimizers as chains of gradient transforms."""
 
+from tinygrad7.optim.hessian_free import HessianFree, HessianFreeStep
 from tinygrad7.optim.links import (
     Chain,
     Link,
@@ -24,6 +25,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Chain",
+    "HessianFree",
+    "HessianFreeStep",
     "Link",
     "Optimizer",
     "RMSprop",

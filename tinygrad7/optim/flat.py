@@ -97,6 +97,11 @@ class Block:
         if isinstance(tensor._node, Leaf):
             tensor._node.data = view
 
+    def parts(self, flat: Array) -> list[Array]:
+        """Views of a flat array, one for each tensor and of its shape."""
+        cuts = zip(self.starts, self.starts[1:], self.tensors, strict=False)
+        return [flat[start:stop].reshape(tensor.shape) for start, stop, tensor in cuts]
+
     def follow(self) -> bool:
         """Adopt again what was bound to another array since (by another optimizer, a deep copy, ``module.to``).
 

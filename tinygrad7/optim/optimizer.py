@@ -12,7 +12,7 @@ from tinygrad7.backend import Array, to_device, to_numpy, xp
 from tinygrad7.optim.flat import Block, Piece
 from tinygrad7.optim.links import Chain, Link, Now, clip_by_norm, fresh, scale
 from tinygrad7.optim.norm import norm_of
-from tinygrad7.optim.parameters import groups_of, named_parameters
+from tinygrad7.optim.parameters import check_state, groups_of, named_parameters
 from tinygrad7.optim.schedules import Number, negative
 from tinygrad7.tensor import Tensor
 
@@ -197,18 +197,7 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what ``state_dict`` gave. Raises ``KeyError`` and ``ValueError`` that name what does not fit."""
-        own = self.state_dict()
-        missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-        if missing or unknown:
-            raise KeyError(
-                f"optimizer state: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}; it must come from "
-                "an optimizer of the same chain over parameters of the same names"
-            )
-        for key, value in own.items():
-            if np.shape(state[key]) != np.shape(value):
-                raise ValueError(
-                    f"optimizer state {key!r} has shape {np.shape(state[key])}, expected {np.shape(value)}"
-                )
+        check_state(state, self.state_dict())
         self.steps = int(state["steps"])
         for number, group in enumerate(self.groups):
             if f"lr.{number}" in state:

@@ -1,10 +1,12 @@
-"""What an optimizer is given: tensors, (name, tensor) pairs, or groups of them with options of their own."""
+"""What an optimizer is given: tensors, (name, tensor) pairs, or groups of them with options of their own; and state."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
@@ -60,3 +62,17 @@ def named_parameters(groups: list[dict[str, Any]]) -> list[list[tuple[str, Tenso
         return name if name in unique else f"{number}" if name is None else f"{number}.{name}"
 
     return [[(full(name), tensor) for name, tensor in group] for group in found]
+
+
+def check_state(state: dict[str, Any], own: dict[str, Any]) -> None:
+    """Raise ``KeyError`` or ``ValueError`` where the keys and shapes of ``state`` are not those of ``own``."""
+    missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    if missing or unknown:
+        raise KeyError(
+            f"optimizer state: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}; it must come from "
+            "an optimizer of the same chain over parameters of the same names"
+        )
+    for key, value in own.items():
+        found, wanted = np.shape(state[key]), np.shape(value)
+        if found != wanted:
+            raise ValueError(f"optimizer state {key!r} has shape {found}, expected {wanted}")
