@@ -26,14 +26,14 @@ from tinygrad7.tensor import Tensor
 
 def rnn_step(x: Any, h: Any, w_ih: Any, w_hh: Any, b: Any, nonlinearity: str = "tanh") -> Any:
     """One step of a plain net.   z = W_ih x + W_hh h + b      h' = φ(z)"""
-    return (relu if nonlinearity == "relu" else tanh)(_linear(x, w_ih, b) + _linear(h, w_hh))
+    return (relu if nonlinearity == "relu" else tanh)(_linear(x, w_ih, b) + _linear(h, w_hh, None))
 
 
 def lstm_step(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b: Any) -> tuple[Any, Any]:
     """One step of an LSTM.   c' = f c + i g      h' = o tanh c'
 
     i, f, o = σ(·) and g = tanh(·) of the four parts of W_ih x + W_hh h + b (slides "Long-Term Short Term Memory")."""
-    i, f, o, g = split(_linear(x, w_ih, b) + _linear(h, w_hh), 4, axis=-1)
+    i, f, o, g = split(_linear(x, w_ih, b) + _linear(h, w_hh, None), 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     return sigmoid(o) * tanh(c), c
 
@@ -43,7 +43,7 @@ def gru_step(x: Any, h: Any, w_ih: Any, w_hh: Any, b: Any, b_hn: Any) -> Any:
 
     r, z = σ(·) of the first two parts of W_ih x + W_hh h + b. Cho et al., 2014; r outside the product, as in cuDNN."""
     r_x, z_x, n_x = split(_linear(x, w_ih, b), 3, axis=-1)
-    r_h, z_h, n_h = split(_linear(h, w_hh), 3, axis=-1)
+    r_h, z_h, n_h = split(_linear(h, w_hh, None), 3, axis=-1)
     r, z = sigmoid(r_x + r_h), sigmoid(z_x + z_h)
     n = tanh(n_x + r * (n_h if b_hn is None else n_h + b_hn))
     return (1 - z) * n + z * h

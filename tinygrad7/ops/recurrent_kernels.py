@@ -154,63 +154,64 @@ def rnn_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> li
 
 
 # ---- LSTM --------------------------------------------------------------------------------------------------------
+# Inside, the gates stand in the order o, i, f, g, and the cell before the step behind them: so three sigmoids are one
+# block, the products i g and f c are one, and what c̄ multiplies is one.
+
+_INSIDE = (2, 0, 1, 3)  # where inner gate k stands outside, in i, f, o, g
 
 
 class Step(NamedTuple):
     """What an LSTM does between its products, element by element. CuPy arrays have kernels of their own for it."""
 
-    forward: Any  # (gates, c, new_c, h): pre-activations → activations, in place; then the new states
-    factors: Any  # (dz, gates, cells) → what backward needs of a block before any cotangent is known
-    backward: Any  # (dz, factors, k, dh, dc): cotangents of one step
+    forward: Any
+    factors: Any
+    backward: Any
 
 
-def _lstm_step(gates: Array, c: Array, new_c: Array, h: Array) -> None:
+def _step_forward(gates: Array, new_c: Array, h: Array, pair: Array, half: Array) -> None:
+    """Pre-activations (halved for o, i, f) and the old cell (5, H, B) → activations in place, the new cell, h."""
     m = xp(gates)
-    m.tanh(gates, out=gates)
-    sigmoids = gates[:3]
-    m.multiply(sigmoids, 0.5, out=sigmoids)
-    m.add(sigmoids, 0.5, out=sigmoids)
-    i, f, o, g = gates
-    m.multiply(i, g, out=h)
-    m.multiply(f, c, out=new_c)
-    m.add(new_c, h, out=new_c)
-    m.tanh(new_c, out=h)
-    m.multiply(h, o, out=h)
+    z, sigmoids = gates[:4], gates[:3]
+    m.tanh(z, z)
+    m.multiply(sigmoids, half, sigmoids)
+    m.add(sigmoids, half, sigmoids)
+    m.multiply(gates[1:3], gates[3:], pair)
+    m.add(pair[0], pair[1], new_c)
+    m.tanh(new_c, h)
+    m.multiply(h, gates[0], h)
 
 
-def _lstm_factors(dz: Array, gates: Array, cells: Array) -> tuple[Array, Array]:
-    """dz becomes ∂(c, c, h, c)/∂(zᵢ, z_f, zₒ, z_g), to be multiplied by those cotangents; f and ∂h/∂c beside it."""
-    m = xp(dz)
-    i, f, o, g = (gates[:, k] for k in range(4))
-    sigmoids, factors = gates[:, :3], dz[:, :3]
-    m.subtract(1, sigmoids, out=factors)
-    m.multiply(factors, sigmoids, out=factors)  # σ' = σ (1 − σ)
-    dz[:, 0] *= g
-    dz[:, 1] *= cells[:-1]
-    through = m.tanh(cells[1:])
-    dz[:, 2] *= through
-    m.multiply(g, g, out=dz[:, 3])
-    m.subtract(1, dz[:, 3], out=dz[:, 3])
-    dz[:, 3] *= i
-    m.multiply(through, through, out=through)
-    m.subtract(1, through, out=through)
-    through *= o
-    return f, through
-
-
-def _lstm_back(dz: Array, factors: tuple[Array, Array], k: int, dh: Array, dc: Array, room: Array) -> None:
-    f, through = factors
-    d = dz[k]
+def _step_factors(d: Array, gates: Array, new_c: Array, one: Array) -> None:
+    """d (steps, 5, H, B) becomes ∂h/∂c, ∂h/∂z_o, ∂c/∂z_i, ∂c/∂z_f, ∂c/∂z_g: all that waits for no cotangent."""
     m = xp(d)
-    m.multiply(dh, through[k], out=room)
-    m.add(dc, room, out=dc)
-    m.multiply(d[:2], dc, out=d[:2])
-    m.multiply(d[2], dh, out=d[2])
-    m.multiply(d[3], dc, out=d[3])
-    m.multiply(dc, f[k], out=dc)
+    through, dg = d[:, 0], d[:, 4]
+    sigmoids, slopes = gates[:, :3], d[:, 1:4]
+    m.subtract(one, sigmoids, slopes)
+    m.multiply(slopes, sigmoids, slopes)
+    m.multiply(d[:, 2:4], gates[:, 3:], d[:, 2:4])
+    m.tanh(new_c, through)
+    m.multiply(d[:, 1], through, d[:, 1])
+    for slope, y, factor in ((through, through, gates[:, 0]), (dg, gates[:, 3], gates[:, 1])):
+        m.multiply(y, y, slope)
+        m.subtract(one, slope, slope)
+        m.multiply(slope, factor, slope)
 
 
-ELEMENTWISE = Step(_lstm_step, _lstm_factors, _lstm_back)
+def _step_backward(d: Array, gates: Array, new_c: Array, dh: Array, dc: Array) -> None:
+    """The factors of one step times its cotangents, in place; c̄ becomes that of the step before."""
+    m = xp(d)
+    multiply = m.multiply
+    through, d_o, d_i, d_f, d_g = d
+    multiply(through, dh, through)
+    m.add(dc, through, dc)
+    multiply(d_o, dh, d_o)
+    multiply(d_i, dc, d_i)
+    multiply(d_f, dc, d_f)
+    multiply(d_g, dc, d_g)
+    multiply(dc, gates[2], dc)
+
+
+ELEMENTWISE = Step(_step_forward, _step_factors, _step_backward)
 
 
 def lstm_forward(
@@ -221,26 +222,31 @@ def lstm_forward(
     dtype = m.result_type(x, h0, c0, w_ih, w_hh)
     x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
     (steps, batch, size), hidden = x.shape, h0.shape[1]
-    w = m.empty((4 * hidden, size + 1 + hidden), dtype)
-    w[:, :size], w[:, size], w[:, size + 1 :] = w_ih, 0 if b is None else b, w_hh
-    w[: 3 * hidden] *= 0.5
+    w = m.empty((4, hidden, size + 1 + hidden), dtype)
+    for inner, outer in zip(w, _INSIDE, strict=True):
+        part = slice(outer * hidden, (outer + 1) * hidden)
+        inner[:, :size], inner[:, size + 1 :] = w_ih[part], w_hh[part]
+        inner[:, size] = 0 if b is None else b[part]
+    half = m.array(0.5, dtype)
+    w[:3] *= half
+    w = w.reshape((4 * hidden, -1))
     column = m.ones((size + 1 + hidden, batch), dtype)
     column_x, h = column[:size], column[size + 1 :]
     h[...] = h0.T
-    gates = m.empty((steps, 4, hidden, batch), dtype)
-    products = gates.reshape((steps, 4 * hidden, batch))
-    cells = m.empty((steps + 1, hidden, batch), dtype)
+    room = m.empty((steps + 1, 5 * hidden, batch), dtype)
+    products, gates = room[:, : 4 * hidden], room.reshape((steps + 1, 5, hidden, batch))
+    cells, pair = gates[:, 4], m.empty((2, hidden, batch), dtype)
     cells[0] = c0.T
     matmul, forward, h_rows = m.matmul, step.forward, h.T
     for t, x_t in enumerate(x.transpose(0, 2, 1)):
         column_x[...] = x_t
-        matmul(w, column, out=products[t])
-        forward(gates[t], cells[t], cells[t + 1], h)
+        matmul(w, column, products[t])
+        forward(gates[t], cells[t + 1], h, pair, half)
         if off is not None:
             m.copyto(cells[t + 1], cells[t], where=off[t])
             m.copyto(h, hs[t].T, where=off[t])
         hs[t + 1] = h_rows
-    kept = Kept(x, hs, gates, cells, off, lengths, reverse, step)
+    kept = Kept(x, hs, gates, None, off, lengths, reverse, step)
     return (*_finish(hs, off, lengths, reverse), m.ascontiguousarray(cells[-1].T)), kept
 
 
@@ -248,51 +254,52 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
     """h̄_t = ȳ_t + W_hhᵀ z̄_{t+1};   c̄_t = f_{t+1} c̄_{t+1} + h̄_t o (1 − tanh² c_t);   z̄ from these, gate by gate."""
     gy, gh, gc = g
     m = xp(gy)
-    x, hs, gates, cells, off = kept.x, kept.hs, kept.gates, kept.cells, kept.off
-    steps, _, hidden, batch = gates.shape
-    dtype = gates.dtype
+    x, hs, gates, off, step = kept.x, kept.hs, kept.gates, kept.off, kept.step
+    _, _, hidden, batch = gates.shape
+    steps, dtype = len(x), gates.dtype
     gy = turn(clear(gy, off), kept.lengths, kept.reverse).transpose(0, 2, 1)
-    w = m.ascontiguousarray(w_hh.T, dtype=dtype)
+    w = m.empty((hidden, 4, hidden), dtype)
+    for inner, outer in enumerate(_INSIDE):
+        w[:, inner] = w_hh[outer * hidden : (outer + 1) * hidden].T
+    w = w.reshape((hidden, 4 * hidden))
     dh, dc = m.array(gh.T, dtype=dtype, order="C"), m.array(gc.T, dtype=dtype, order="C")
     need_x, need_h, need_c, need_ih, need_hh, need_b = needs
     dx = m.empty(x.shape, dtype) if need_x else None
-    d_ih = m.zeros(w_ih.shape, dtype) if need_ih else None
-    d_hh = m.zeros(w_hh.shape, dtype) if need_hh else None
+    d_ih, d_hh = (m.zeros(v.shape, dtype) if need else None for v, need in ((w_ih, need_ih), (w_hh, need_hh)))
     db = m.zeros(4 * hidden, dtype) if need_b else None
     size = max(1, min(steps, BLOCK // max(batch, 1)))
-    blocks = m.empty((size, 4, hidden, batch), dtype)
-    room = m.empty((hidden, batch), dtype)
-    side = m.empty((4 * hidden, size, batch), dtype)
-    matmul, backward = m.matmul, kept.step.backward
+    blocks, one = m.empty((size, 5, hidden, batch), dtype), m.array(1, dtype)
+    matmul, add, backward = m.matmul, m.add, step.backward
     for end in range(steps, 0, -size):
         start = max(0, end - size)
-        dz = blocks[: end - start]
-        products = dz.reshape((end - start, 4 * hidden, batch))
+        block = blocks[: end - start]
+        columns = block.reshape((end - start, 5 * hidden, batch))[:, hidden:]
         gy_block = m.ascontiguousarray(gy[start:end])
-        factors = kept.step.factors(dz, gates[start:end], cells[start : end + 1])
-        for k in range(end - start - 1, -1, -1):
-            mask = None if off is None else off[start + k]
-            if mask is not None:
+        step.factors(block, gates[start:end], gates[start + 1 : end + 1, 4], one)
+        for t in range(end - 1, start - 1, -1):
+            k = t - start
+            if off is not None:
                 passed_h, passed_c = dh.copy(), dc.copy()
-            m.add(dh, gy_block[k], out=dh)
-            backward(dz, factors, k, dh, dc, room)
-            if mask is not None:
-                m.copyto(dz[k], 0, where=mask)
-                m.copyto(dc, passed_c, where=mask)
-            matmul(w, products[k], out=dh)
-            if mask is not None:
-                m.copyto(dh, passed_h, where=mask)
-        flat = side[:, : end - start] if end - start == size else m.empty((4 * hidden, end - start, batch), dtype)
-        flat[...] = products.transpose(1, 0, 2)
-        flat = flat.reshape((4 * hidden, -1))
+            add(dh, gy_block[k], dh)
+            backward(block[k], gates[t], gates[t + 1, 4], dh, dc)
+            if off is not None:
+                m.copyto(block[k], 0, where=off[t])
+                m.copyto(dc, passed_c, where=off[t])
+            matmul(w, columns[k], dh)
+            if off is not None:
+                m.copyto(dh, passed_h, where=off[t])
+        side = m.empty((4, hidden, end - start, batch), dtype)
+        for inner, outer in enumerate(_INSIDE):
+            side[outer] = block[:, 1 + inner].transpose(1, 0, 2)
+        dz = side.reshape((4 * hidden, -1))  # (4H, steps × B), the gates in the order outside
         if dx is not None:
-            dx[start:end] = (flat.T @ w_ih).reshape(dx[start:end].shape)
+            dx[start:end] = (dz.T @ w_ih).reshape(dx[start:end].shape)
         if d_ih is not None:
-            d_ih += flat @ m.ascontiguousarray(x[start:end]).reshape((flat.shape[1], -1))
+            d_ih += dz @ m.ascontiguousarray(x[start:end]).reshape((dz.shape[1], -1))
         if d_hh is not None:
-            d_hh += flat @ hs[start:end].reshape((flat.shape[1], -1))
+            d_hh += dz @ hs[start:end].reshape((dz.shape[1], -1))
         if db is not None:
-            db += flat.sum(axis=1)
+            db += dz @ m.ones(dz.shape[1], dtype)
     dx = turn(dx, kept.lengths, kept.reverse) if dx is not None else None
     return [dx, dh.T if need_h else None, dc.T if need_c else None, d_ih, d_hh, db]
 
