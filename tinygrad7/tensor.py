@@ -1,7 +1,7 @@
 """``Tensor``: an array and, where it needs a gradient, the node that it came from.
 
-Ops attach themselves as methods when they are registered (``tape.primitive``); those methods are listed here for
-editors and type checkers, and a test holds the list against the registry.
+Ops attach themselves as methods when they are registered (``tape.primitive``); editors and type checkers read them in
+``methods.py``, which a test holds against the registry.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad7.backend import Array, check_device, device_of, is_array, to_device, to_numpy, writable_array, xp
 from tinygrad7.context import STATE, check_dtype
+from tinygrad7.methods import Methods
 from tinygrad7.node import Leaf, Node
 
 # NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
@@ -32,7 +33,7 @@ class Cut:
         self.scope, self.birth = node.scope, node.birth
 
 
-class Tensor:
+class Tensor(Methods):
     """An n-dimensional array that can be differentiated. Made by ``tg.tensor`` and by ops, not by calling this."""
 
     __slots__ = ("_data", "_node", "_info")
@@ -269,13 +270,6 @@ class Tensor:
             return handler(*args, **kwargs)
         module = function.__module__.replace("numpy", "np", 1)
         return _fall_back(f"{module}.{function.__name__}", function.__name__, function, args, kwargs)
-
-    if TYPE_CHECKING:  # attached by the ops when they register; a test holds this list against the registry
-        T: Tensor
-
-        def backward(self, seed: Any = None, *, retain_graph: bool = False) -> None: ...
-        def unstack(self, axis: int = 0) -> tuple[Tensor, ...]: ...
-        # METHODS
 
 
 def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
