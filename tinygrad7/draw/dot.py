@@ -11,8 +11,8 @@ from typing import Any
 from tinygrad7.draw.layout import LABEL, NOTE, Cluster, Drawing
 from tinygrad7.draw.model import Box, Edge
 
-FONT = "Helvetica,Arial,sans-serif"
-INK, FAINT, LINE = "#1f2a3d", "#7a8699", "#5d6b82"
+FONT = "Helvetica"
+INK, FAINT, LINE = "#1f2a3d", "#6f7b8f", "#5d6b82"
 STYLES = {  # fill, border, text
     "op": ("#ffffff", "#46587a", INK),
     "parameter": ("#fdf1d3", "#c08f2f", "#5e4310"),
@@ -57,6 +57,21 @@ def n(value: float) -> str:
     return text[:-2] if text.endswith(".0") else text
 
 
+def attributes(drawing: Drawing) -> dict[str, dict[str, str]]:
+    """The defaults of the graph, its nodes and its edges."""
+    w, h = drawing.size
+    return {
+        "graph": {
+            "layout": "nop2", "bb": f"0,0,{n(w)},{n(h)}", "pad": "0.15", "bgcolor": "#ffffff", "style": "rounded,filled",
+            "fontname": FONT, "fontsize": "11", "fontcolor": "#5b6a84",
+        },
+        "node": {
+            "shape": "box", "fixedsize": "true", "fontname": FONT, "fontsize": f"{LABEL:g}", "fontcolor": INK, "penwidth": "1.1",
+        },
+        "edge": {"color": LINE, "arrowsize": "0.6", "penwidth": "1.1"},
+    }  # fmt: skip
+
+
 def write(drawing: Drawing) -> list[str]:
     """The lines of the body of a digraph."""
     lines = []
@@ -79,7 +94,12 @@ def write(drawing: Drawing) -> list[str]:
         stack.append("}")
         stack.extend(reversed(children.get(item.scope, [])))
     lines += [_node(box) for box in drawing.picture.boxes if box not in inside]
-    lines += [_edge(edge) for edge in drawing.picture.edges]
+    scale = drawing.picture.scale
+    lines += [_edge(edge, scale) for edge in drawing.picture.edges]
+    if drawing.picture.backward:
+        lines += [_back(edge, scale) for edge in drawing.picture.edges if edge.src.kind not in ("input", "cut")]
+    if scale is not None:
+        lines.append(_legend(drawing))
     return lines
 
 
@@ -127,14 +147,52 @@ def _node(box: Box) -> str:
     )
 
 
-def _edge(edge: Edge) -> str:
+def _edge(edge: Edge, scale: Any) -> str:
     *path, tip = edge.points
-    spline = " ".join(f"{n(x)},{n(y)}" for x, y in path)
+    spline = " ".join([f"{n(x)},{n(y)}" for x, y in path])
     more = ""
     if edge.cut:
         more = ' style=dashed color="#c4513f"'
+    elif scale is not None:
+        through = edge.dst if edge.src.kind == "parameter" else edge.src
+        colour, width = scale.style(None if edge.src.kind in ("input", "cut") else through.norm)
+        more = f' color="{colour}" penwidth={width:.2f}'
     elif edge.src.kind == "parameter":
         more = ' color="#c9a04a"'
     elif edge.src.kind == "input":
         more = ' color="#6aa88f"'
     return f'n{edge.src.number} -> n{edge.dst.number} [pos="e,{n(tip[0])},{n(tip[1])} {spline}"{more}]'
+
+
+BACK = "#a03a2a"
+
+
+def _back(edge: Edge, scale: Any) -> str:
+    """The cotangent's way: beside the forward edge, in the other direction."""
+    *path, tip = edge.points
+    path = [*path[:-1], tip][::-1]
+    moved = [(x + 3.5, y - 3.5) for x, y in path]
+    (ax, ay), (bx, by) = moved[-2], moved[-1]
+    d = max(((ax - bx) ** 2 + (ay - by) ** 2) ** 0.5, 0.01)
+    moved[-1] = (bx + (ax - bx) * min(6 / d, 0.9), by + (ay - by) * min(6 / d, 0.9))
+    spline = " ".join([f"{n(x)},{n(y)}" for x, y in moved])
+    through = edge.dst if edge.src.kind == "parameter" else edge.src
+    width = f" penwidth={scale.style(through.norm)[1]:.2f}" if scale is not None else ""
+    return (
+        f'n{edge.dst.number} -> n{edge.src.number} [pos="e,{n(bx)},{n(by)} {spline}" style=dashed color="{BACK}" '
+        f'class=backward{width}]'
+    )
+
+
+def _legend(drawing: Drawing) -> str:
+    """The scale of edge colours, under the drawing on the right."""
+    scale = drawing.picture.scale
+    cells = "".join(
+        f'<TD BGCOLOR="{scale.style(scale.middle * 10.0 ** k)[0]}" WIDTH="16" HEIGHT="7" FIXEDSIZE="TRUE"></TD>' for k in range(-3, 4)
+    )
+    text = f"gradient norm   median {scale.middle:.2g}   from {scale.least:.2g} to {scale.most:.2g}"
+    label = (
+        f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD COLSPAN="9"><FONT POINT-SIZE="9">{markup(text)}</FONT>'
+        f'</TD></TR><TR><TD><FONT POINT-SIZE="8">÷ 1000 </FONT></TD>{cells}<TD><FONT POINT-SIZE="8"> × 1000</FONT></TD></TR></TABLE>'
+    )
+    return f'legend [label=<{label}> shape=plain pos="{n(drawing.size[0] - 110)},-24" width=3 height=0.4 fontcolor="{FAINT}"]'

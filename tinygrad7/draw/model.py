@@ -90,10 +90,11 @@ class Picture:
     entries: int
     columns: list[Any] = field(default_factory=list)
     bands: list[Any] = field(default_factory=list)
-    legend: Any = None
+    scale: Any = None  # colours of edges by gradient norm (values.py)
+    backward: bool = False
 
 
-def build(y: Tensor, level: str = "op", tape: list[Node | Leaf] | None = None) -> Picture:
+def build(y: Tensor, level: str = "op", tape: list[Node | Leaf] | None = None, roots: Any = None) -> Picture:
     """The picture of everything that ``y`` was computed from (``tape``: those nodes, oldest first, where known)."""
     nodes = tape if tape is not None else reachable([y._node])[::-1] if y._node is not None else []
     maker = _Maker(level, nodes)
@@ -108,8 +109,8 @@ def build(y: Tensor, level: str = "op", tape: list[Node | Leaf] | None = None) -
     if y._node is None:
         maker.constant(y)
     boxes = maker.finish()
-    if boxes:
-        (maker.box_of[y._node] if y._node is not None else boxes[0]).root = True
+    for root in roots or [y._node]:
+        (maker.box_of[root] if root is not None else boxes[0]).root = True
     return Picture(boxes, maker.edges, maker.box_of, len(nodes))
 
 
