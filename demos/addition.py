@@ -5,8 +5,8 @@
 Each of T steps shows a random number and a marker; two markers are set, one in the first tenth of the sequence and one
 in the rest of its first half. At the end the net says the sum of the two marked numbers. What decides the answer was
 seen up to T steps ago, so gradients that vanish or explode on the way make the task hard (Hochreiter and Schmidhuber,
-1997); Martens and Sutskever (2011) solved it with Hessian-free optimization. As there, an answer is wrong when it is off
-by more than 0.04, and the task is solved when fewer than 1 % of fresh sequences are answered wrongly.
+1997); Martens and Sutskever (2011) solved it with Hessian-free optimization. As there, an answer is wrong when it is
+off by more than 0.04, and the task is solved when fewer than 1 % of fresh sequences are answered wrongly.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ class Adder(tg.nn.Module):
         self.rnn = tg.nn.RNN(2, hidden, learn_initial_state=True, rng=rng)
         self.head = tg.nn.Linear(hidden, 1, rng=rng)
         # An orthogonal recurrence neither shrinks nor grows what it carries, at first; small inputs keep tanh linear.
-        self.rnn.weight_hh_l0.assign(tg.nn.init.orthogonal((hidden, hidden), rng=rng))
-        self.rnn.weight_ih_l0.assign(rng.normal(size=(hidden, 2)) * 0.1)
-        self.head.weight.assign(rng.normal(size=self.head.weight.shape) * 0.1)
-        self.head.bias.assign([1.0])
+        parameters = dict(self.named_parameters())
+        parameters["rnn.weight_hh_l0"].assign(tg.nn.init.orthogonal((hidden, hidden), rng=rng))
+        parameters["rnn.weight_ih_l0"].assign(rng.normal(size=(hidden, 2)) * 0.1)
+        parameters["head.weight"].assign(rng.normal(size=(1, hidden)) * 0.1)
+        parameters["head.bias"].assign([1.0])
 
     def forward(self, x: np.ndarray) -> tuple[Any, Any]:
         """The answers (B, 1) and the hidden states (T, B, H)."""
@@ -69,9 +70,7 @@ def hessian_free(model: Adder, T: int, rng: np.random.Generator, *, batch: int, 
     def step() -> str:
         x, y = sequences(T, batch, rng)
         part, answers = np.ascontiguousarray(x[:, :curvature]), y[:curvature]
-        did = optimizer.step(
-            lambda: model(x), loss_on(y), curvature=(lambda: model(part), loss_on(answers))
-        )
+        did = optimizer.step(lambda: model(x), loss_on(y), curvature=(lambda: model(part), loss_on(answers)))
         return f"damping {did.damping:.1e}, {did.iterations} CG iterations, rho {did.rho:.2f}"
 
     return step
@@ -110,7 +109,7 @@ def run(name: str, model: Adder, step: Callable[[], str], T: int, seconds: float
             return wrong < SOLVED
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demos addition", description=__doc__.partition("\n")[0])
     parser.add_argument("--length", type=int, default=50, metavar="T", help="steps of a sequence (default 50)")
     parser.add_argument("--minutes", type=float, default=2.0, help="for each optimizer (default 2)")
@@ -130,6 +129,7 @@ def main(argv: list[str] | None = None) -> None:
             step = gradient_descent(model, given.length, rng, batch=100, lr=given.lr)
         name = "Hessian-free" if which == "hf" else f"SGD, lr {given.lr:g}"
         run(name, model, step, given.length, given.minutes * 60)
+    return 0
 
 
 if __name__ == "__main__":

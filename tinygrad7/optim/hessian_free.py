@@ -26,7 +26,8 @@ from tinygrad7.optim.parameters import check_state, groups_of, named_parameters
 @dataclass(frozen=True)
 class HessianFreeStep:
     """What one step did: the loss on the gradient's batch before and after, iterations of conjugate gradients, the
-    damping λ under which they ran, ρ = actual / predicted reduction, the line search's rate, the gradient's norm."""
+    damping λ under which they ran, ρ = actual / predicted reduction before the line search, that search's rate, and the
+    gradient's norm."""
 
     loss: float
     new_loss: float
@@ -102,6 +103,7 @@ class HessianFree:
             if earlier >= after:
                 break
             best, after = best - 1, earlier
+        rho = (after - before) / models[best] if models[best] < 0 else -math.inf
         delta, rate = found[best], 1.0
         slope = dot(gradient, delta)
         while not after <= before + 0.01 * rate * min(slope, 0.0):
@@ -110,8 +112,6 @@ class HessianFree:
                 rate, after = 0.0, before
                 break
             after = value(rate * delta)
-        model = rate * slope + rate * rate * (models[best] - slope)
-        rho = (after - before) / model if model < 0 else -math.inf
         report = HessianFreeStep(before, after, iterations, self.damping, rho, rate, math.sqrt(dot(gradient, gradient)))
         if rho > 0.75:
             self.damping *= 2 / 3
@@ -127,6 +127,10 @@ class HessianFree:
         with enable_grad():
             outputs, _ = split(forward())
             j = loss(outputs)
+        if j.shape != ():
+            raise ValueError(f"HessianFree: loss must give a scalar, got shape {j.shape}; take its mean over the cases")
+        if outputs._node is None:
+            raise ValueError("HessianFree: forward gives a constant; it must compute from the parameters, recorded")
         if not math.isfinite(j.item()):
             raise FloatingPointError(
                 f"HessianFree: the loss is {j.item()} before the step; look with tg.detect_anomaly()"
