@@ -166,7 +166,7 @@ def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pa
     columns = m.empty((step, *seen.shape[1:]), x.dtype) if needs[1] else None
     bars, moved = at.columns_for(step, x) if needs[0] else (None, None)
     x_bar = m.zeros((*x.shape[:2], at.height, at.width), x.dtype) if needs[0] else None
-    w_bar = m.zeros(kernel.shape, w.dtype)
+    w_bar = m.zeros(kernel.shape[::-1], w.dtype)  # transposed: the longer side first makes the faster product
     wide = m.zeros((step, w.shape[0], at.rows, at.across), g.dtype)  # what wrapped round has no part in the result
     bar = wide.reshape(step, w.shape[0], -1)[:, :, : at.count]
     for start in range(0, at.images, step):
@@ -174,12 +174,12 @@ def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pa
         wide[:n, ..., : at.columns] = g[start : start + n]
         if needs[1]:
             columns[:n] = seen[start : start + n]
-            w_bar += m.matmul(bar[:n], columns[:n].reshape(n, kernel.shape[1], -1).transpose(0, 2, 1)).sum(axis=0)
+            w_bar += m.matmul(columns[:n].reshape(n, kernel.shape[1], -1), bar[:n].transpose(0, 2, 1)).sum(axis=0)
         if needs[0]:
             m.matmul(kernel.T, bar[:n], out=bars[:n])
             at.add_up(bars[:n], None if moved is None else moved[:n], x_bar[start : start + n])
     b_bar = g.reshape(*g.shape[:2], -1).sum(axis=-1).sum(axis=0) if needs[2] else None
-    return at.inside(x_bar) if needs[0] else None, w_bar.reshape(w.shape) if needs[1] else None, b_bar
+    return at.inside(x_bar) if needs[0] else None, w_bar.T.reshape(w.shape) if needs[1] else None, b_bar
 
 
 _conv2d.joint_vjp(_conv_rule)

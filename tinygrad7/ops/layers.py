@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad7.backend import device_of, is_array, to_device
+from tinygrad7.backend import device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
-from tinygrad7.ops.elementwise import _plain
+from tinygrad7.ops.elementwise import _plain, sqrt, square
+from tinygrad7.ops.reduce import mean, sum_to
 from tinygrad7.ops.shape import _reshape
 from tinygrad7.random import generator
 from tinygrad7.tape import primitive
@@ -80,3 +81,62 @@ def dropout(x: Any, rho: float = 0.5, *, training: bool = True, rng: Any = None,
         mask /= 1 - rho
     mask = to_device(mask, device_of(_plain(x)))
     return _dropout(x, Tensor(mask) if isinstance(x, Tensor) else mask)
+
+
+# ---- normalisation -----------------------------------------------------------------------------------------------
+
+
+def _normalise_domain(pick: Pick) -> Call:
+    x = pick.array((pick.integer(2, 3), pick.integer(2, 3), pick.integer(1, 3)), distinct=True)
+    axes = pick.choice([(0, 2), (1, 2)])
+    shape = (x.shape[1], 1) if axes == (0, 2) else x.shape[1:]
+    w, b = pick.choice([(None, None), (pick.array(shape), pick.array(shape))])
+    return (x, w, b, axes, 0.1), {}
+
+
+def _normalise_composed(x: Any, w: Any, b: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
+    """Normalisation in small ops."""
+    centre = mean(x, axes, True)
+    spread = mean(square(x - centre), axes, True)
+    y = (x - centre) / sqrt(spread + eps)
+    y = y if w is None else y * w
+    return (y if b is None else y + b), centre, spread
+
+
+@primitive(
+    "normalise", domain=_normalise_domain, static=("axes", "eps"), reference=_normalise_composed, outputs=3, method=False
+)
+def _normalise(x: Any, w: Any, b: Any, axes: tuple[int, ...], eps: float) -> Any:
+    """Mean 0 and variance 1 over axes, then scaled and moved.   y = w x̂ + b, x̂ = (x − m) / √(v + ε), with m and v
+
+    x̄ = (h − mean h − x̂ mean(h x̂)) / √(v + ε), h = ȳ w      w̄ = Σ ȳ x̂      b̄ = Σ ȳ      (and x̄ += m̄/n + 2 v̄ (x − m)/n)"""
+    centre = x.mean(axis=axes, keepdims=True)
+    x_hat = x - centre
+    spread = (x_hat * x_hat).mean(axis=axes, keepdims=True)
+    scale = 1 / xp(x).sqrt(spread + eps)
+    x_hat *= scale
+    y = x_hat * w if w is not None else x_hat
+    if b is not None:
+        y = y + b if y is x_hat else xp(x).add(y, b, out=y)
+    return (y, centre, spread), (x_hat, scale)
+
+
+def _normalise_rule(g: Any, w: Any, b: Any, axes: Any, residuals: Any, needs: Any) -> tuple[Any, ...]:
+    bar, centre_bar, spread_bar = g
+    x_hat, scale = residuals
+    product = bar * x_hat
+    w_bar = sum_to(product, w.shape) if needs[1] else None
+    b_bar = sum_to(bar, b.shape) if needs[2] else None
+    if not needs[0]:
+        return None, w_bar, b_bar
+    h = bar
+    if w is not None:
+        h = bar * w
+        product *= w
+    count = x_hat.size // scale.size
+    level = centre_bar / count - scale * h.mean(axis=axes, keepdims=True)
+    slope = 2 * spread_bar / (scale * count) - scale * product.mean(axis=axes, keepdims=True)
+    return h * scale + (x_hat * slope + level), w_bar, b_bar
+
+
+_normalise.joint_vjp(_normalise_rule)
