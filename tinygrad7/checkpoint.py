@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import Array
+from tinygrad7.backend import Array, xp
 from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import alias, pull_back, reachable
 from tinygrad7.node import BIRTH, Leaf, Node
@@ -141,12 +141,9 @@ def _again(
     seeds = [b if isinstance(b, Tensor) else Tensor(b) for b in bars]
     with Setting(recording=recorded):
         found = pull_back(outputs, seeds, set(targets), recorded=recorded, ends=set(targets))
-    return [_zeros_like(node) if found.get(node) is None else _tensor(found[node]) for node in targets]
+    zeros = xp(seeds[0]._data).zeros
+    return [Tensor(zeros(n.shape, n.dtype)) if found.get(n) is None else _tensor(found[n]) for n in targets]
 
 
 def _tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
-
-
-def _zeros_like(node: Node | Leaf) -> Tensor:
-    return Tensor(np.zeros(node.shape, node.dtype))
