@@ -20,7 +20,7 @@ class Role:
 
     path: tuple[Any, ...]
     op: str
-    order: int
+    order: float
     boxes: dict[int, Box] = field(default_factory=dict)
     loose: bool = False
     x: int = 0  # grid place inside the column and the band

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tinygrad7.draw.layout import LABEL, NOTE, Cluster, Drawing
+from tinygrad7.draw.layout import LABEL, NOTE, Cluster, Drawing, text_width
 from tinygrad7.draw.model import Box, Edge
 
-FONT = "Helvetica"
+FONT = "Arial"
+TITLE_SIZE = 11.0
 INK, FAINT, LINE = "#1f2a3d", "#6f7b8f", "#5d6b82"
 STYLES = {  # fill, border, text
     "op": ("#ffffff", "#46587a", INK),
@@ -32,7 +33,7 @@ _INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def clean(text: str) -> str:
     """Without the characters that XML cannot hold: each becomes U+FFFD."""
-    return _INVALID.sub("\ufffd", text)
+    return text if text.isascii() and text.isprintable() else _INVALID.sub("\ufffd", text)
 
 
 def quote(text: str) -> str:
@@ -53,8 +54,7 @@ def shorten(text: str, limit: int) -> str:
 
 def n(value: float) -> str:
     """A coordinate in as few characters as it needs."""
-    text = f"{value:.1f}"
-    return text[:-2] if text.endswith(".0") else text
+    return str(round(value, 1))
 
 
 def attributes(drawing: Drawing) -> dict[str, dict[str, str]]:
@@ -63,7 +63,7 @@ def attributes(drawing: Drawing) -> dict[str, dict[str, str]]:
     return {
         "graph": {
             "layout": "nop2", "bb": f"0,0,{n(w)},{n(h)}", "pad": "0.15", "bgcolor": "#ffffff", "style": "rounded,filled",
-            "fontname": FONT, "fontsize": "11", "fontcolor": "#5b6a84",
+            "fontname": FONT, "fontsize": f"{TITLE_SIZE:g}", "fontcolor": "#5b6a84",
         },
         "node": {
             "shape": "box", "fixedsize": "true", "fontname": FONT, "fontsize": f"{LABEL:g}", "fontcolor": INK, "penwidth": "1.1",
@@ -106,11 +106,23 @@ def write(drawing: Drawing) -> list[str]:
 def _cluster(cluster: Cluster, number: int) -> list[str]:
     l, b, r, t = cluster.box
     fill, border = CLUSTERS.get(cluster.kind, CLUSTERS["scope"])
-    title = f"<<B>{markup(shorten(cluster.title, 60))}</B>>" if cluster.kind == "step" else quote(shorten(cluster.title, 60))
+    words = fitting(cluster.title, r - l - 10, TITLE_SIZE)
+    title = f"<<B>{markup(words)}</B>>" if cluster.kind == "step" else quote(words)
+    x = (l + r) / 2 if cluster.kind == "step" else l + 9 + text_width(words, TITLE_SIZE) / 2
     return [
         f"subgraph cluster_{number} {{",
-        f'graph [bb="{n(l)},{n(b)},{n(r)},{n(t)}" label={title} lp="{n((l + r) / 2)},{n(t - 9)}" fillcolor="{fill}" color="{border}"]',
+        f'graph [bb="{n(l)},{n(b)},{n(r)},{n(t)}" label={title} lp="{n(x)},{n(t - 9)}" fillcolor="{fill}" color="{border}"]',
     ]
+
+
+def fitting(title: str, width: float, size: float) -> str:
+    """As much of a title as fits: without its second part, then cut short."""
+    if text_width(title, size) <= width:
+        return title
+    title = title.partition("   ")[0]
+    while len(title) > 2 and text_width(title, size) > width:
+        title = title[:-2] + "…"
+    return title
 
 
 def _node(box: Box) -> str:
@@ -133,13 +145,9 @@ def _node(box: Box) -> str:
     for line in box.lines:
         colour = "#a03a2a" if "\u0304" in line else "#3a5f8f"
         parts.append(f'<FONT POINT-SIZE="{NOTE}" COLOR="{colour}">{markup(line)}</FONT>')
-    label = "<BR/>".join(parts)
     if box.strip:
-        cells = "".join(f'<TD BGCOLOR="{c}" WIDTH="7" HEIGHT="6" FIXEDSIZE="TRUE"></TD>' for c in box.strip)
-        label = (
-            f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR><TD>{label}</TD></TR><TR><TD>'
-            f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{cells}</TR></TABLE></TD></TR></TABLE>'
-        )
+        parts.append("".join(f'<FONT POINT-SIZE="9" COLOR="{c}">■</FONT>' for c in box.strip))
+    label = "<BR/>".join(parts)
     tip = box.tip or " / ".join([*(s.label for s in box.path), box.label])
     return (
         f'n{box.number} [label=<{label}> pos="{n(box.x)},{n(box.y)}" width={box.w / 72:.3f} height={box.h / 72:.3f} '
@@ -149,7 +157,7 @@ def _node(box: Box) -> str:
 
 def _edge(edge: Edge, scale: Any) -> str:
     *path, tip = edge.points
-    spline = " ".join([f"{n(x)},{n(y)}" for x, y in path])
+    spline = " ".join(["%.1f,%.1f" % point for point in path])
     more = ""
     if edge.cut:
         more = ' style=dashed color="#c4513f"'
@@ -171,11 +179,13 @@ def _back(edge: Edge, scale: Any) -> str:
     """The cotangent's way: beside the forward edge, in the other direction."""
     *path, tip = edge.points
     path = [*path[:-1], tip][::-1]
-    moved = [(x + 3.5, y - 3.5) for x, y in path]
+    upright = abs(path[1][0] - path[0][0]) < 0.5, abs(path[-1][0] - path[-2][0]) < 0.5
+    right, down = (5.0, 0.0) if all(upright) else (4.0, 4.0) if any(upright) else (0.0, 5.0)
+    moved = [(x + right, y - down) for x, y in path]
     (ax, ay), (bx, by) = moved[-2], moved[-1]
     d = max(((ax - bx) ** 2 + (ay - by) ** 2) ** 0.5, 0.01)
     moved[-1] = (bx + (ax - bx) * min(6 / d, 0.9), by + (ay - by) * min(6 / d, 0.9))
-    spline = " ".join([f"{n(x)},{n(y)}" for x, y in moved])
+    spline = " ".join(["%.1f,%.1f" % point for point in moved])
     through = edge.dst if edge.src.kind == "parameter" else edge.src
     width = f" penwidth={scale.style(through.norm)[1]:.2f}" if scale is not None else ""
     return (
@@ -195,4 +205,4 @@ def _legend(drawing: Drawing) -> str:
         f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD COLSPAN="9"><FONT POINT-SIZE="9">{markup(text)}</FONT>'
         f'</TD></TR><TR><TD><FONT POINT-SIZE="8">÷ 1000 </FONT></TD>{cells}<TD><FONT POINT-SIZE="8"> × 1000</FONT></TD></TR></TABLE>'
     )
-    return f'legend [label=<{label}> shape=plain pos="{n(drawing.size[0] - 110)},-24" width=3 height=0.4 fontcolor="{FAINT}"]'
+    return f'legend [label=<{label}> shape=plain pos="{n(drawing.size[0] / 2)},-32" width=5.6 height=0.7 fontcolor="{FAINT}"]'

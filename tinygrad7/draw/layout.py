@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad7.context import Scope
-from tinygrad7.draw.model import Box, Picture
+from tinygrad7.draw.model import Box, Picture, module_title
 from tinygrad7.draw.place import Grid, place
 from tinygrad7.draw.route import Channels, Way, route
-from tinygrad7.draw.splines import curve, polyline
+from tinygrad7.draw.splines import curve, polyline, rise
 
 GAP = 24.0  # the narrowest channel between columns
 ROW = 18.0  # and between rows
@@ -35,6 +35,7 @@ class Cluster:
     title: str
     kind: str
     level: int = 1
+    sides: tuple[int, int, int, int] = (1, 1, 1, 1)  # borders on each side from the cells out: left, low, right, top
     cells: tuple[int, int, int, int] = (1 << 30, 1 << 30, -(1 << 30), -(1 << 30))
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     members: list[Box] = field(default_factory=list)
@@ -91,7 +92,9 @@ def layout(picture: Picture, time: str = "LR") -> Drawing:
     for box in picture.boxes:
         measure(box)
     grid = place(picture)
+    _share(grid, flat)
     ways, channels = route(grid)
+    _widen(ways, flat)
     clusters = _clusters(picture)
     plan = _Plan(grid, clusters, channels, flat)
     plan.boxes()
@@ -101,6 +104,29 @@ def layout(picture: Picture, time: str = "LR") -> Drawing:
         way.edge.points = _points(plan, way)
     plan.turn()
     return Drawing(picture, clusters, plan.size, flat)
+
+
+def _share(grid: Grid, flat: bool) -> None:
+    """Several sources in one cell stand side by side."""
+    for boxes in grid.shared.values():
+        extents = [box.w if flat else box.h for box in boxes]
+        at = -(sum(extents) + 10 * (len(boxes) - 1)) / 2
+        for box, extent in zip(boxes, extents, strict=True):
+            box.shift = at + extent / 2
+            at += extent + 10
+
+
+def _widen(ways: list[Way], flat: bool) -> None:
+    """Room for every edge that arrives from below."""
+    arriving: dict[Box, int] = {}
+    for way in ways:
+        if way.end == "S" and way.edge.dst.across == 1:
+            arriving[way.edge.dst] = arriving.get(way.edge.dst, 0) + 1
+    for box, count in arriving.items():
+        if flat:
+            box.w = max(box.w, 11.0 * count + 10)
+        else:
+            box.h = max(box.h, 11.0 * count + 10)
 
 
 def _clusters(picture: Picture) -> list[Cluster]:
@@ -113,8 +139,8 @@ def _clusters(picture: Picture) -> list[Cluster]:
             if cluster is None:
                 title = f"{scope.name} = {scope.index}" if scope.kind == "step" else scope.label
                 cluster = found[scope] = Cluster(scope, scope.parent, title, scope.kind)
-                if scope.kind == "module" and scope.detail:
-                    cluster.title += f"   {scope.detail}"
+                if scope.kind == "module":
+                    cluster.title = module_title(scope)
             chain.append(cluster)
             x, y, right, top = cluster.cells
             cluster.cells = (min(x, box.X), min(y, box.Y), max(right, box.X + box.across - 1), max(top, box.Y + box.up - 1))
@@ -127,6 +153,12 @@ def _clusters(picture: Picture) -> list[Cluster]:
                 inner.parent = outer.scope
             for depth in range(len(chain) - 1):
                 chain[depth].parent = chain[depth - 1].scope if depth else None
+    for cluster in sorted(found.values(), key=lambda c: c.level):
+        outer = found.get(cluster.parent)
+        if outer is not None:
+            outer.sides = tuple(  # type: ignore[assignment]
+                [max(o, i + 1) if same == mine else o for o, i, same, mine in zip(outer.sides, cluster.sides, outer.cells, cluster.cells, strict=True)]
+            )
     return list(found.values())
 
 
@@ -144,17 +176,19 @@ class _Plan:
         for box in boxes:
             a, c = (box.w, box.h) if flat else (box.h, box.w)
             if box.across == 1:
-                wide[box.X] = max(wide[box.X], a)
+                wide[box.X] = max(wide[box.X], a + 2 * abs(box.shift))
             if box.up == 1:
                 high[box.Y] = max(high[box.Y], c)
+        computed = {y for box in boxes if not box.is_source for y in range(box.Y, box.Y + box.up)}
         left = dict.fromkeys(range(xs[0], xs[-1] + 2), 0)
         right = dict(left)
         low = dict.fromkeys(range(ys[0], ys[-1] + 2), 0)
         top = dict(low)
         for cluster in clusters:
             x, y, r, t = cluster.cells
-            left[x], right[r + 1] = max(left[x], cluster.level), max(right[r + 1], cluster.level)
-            low[y], top[t + 1] = max(low[y], cluster.level), max(top[t + 1], cluster.level)
+            a, b, c, d = cluster.sides
+            left[x], right[r + 1] = max(left[x], a), max(right[r + 1], c)
+            low[y], top[t + 1] = max(low[y], b), max(top[t + 1], d)
         title_side = TITLE if flat else 0.0
         title_end = 0.0 if flat else TITLE
         self.left: dict[int, float] = {}  # edges of columns and rows
@@ -187,7 +221,8 @@ class _Plan:
         at = 0.0
         for y in self.ys:
             at += (PAD + title_side) * top[y]
-            room = (ROW if high[y] else 0.0) if y > ys[0] else 4.0
+            gap = ROW if y in computed or y - 1 in computed else ROW / 2
+            room = (gap if high[y] else 0.0) if y > ys[0] else 4.0
             self.track_y[y] = at + room / 2
             at += room + TRACK * channels.up.get(y, 0) + PAD * low[y]
             self.low[y] = at
@@ -204,7 +239,7 @@ class _Plan:
             a, c = (box.w, box.h) if self.flat else (box.h, box.w)
             l, r = self.left[box.X], self.right[box.X + box.across - 1]
             b, t = self.low[box.Y], self.top[box.Y + box.up - 1]
-            box.x, box.y = (l + r) / 2, (b + t) / 2
+            box.x, box.y = (l + r) / 2 + box.shift, (b + t) / 2
             if box.across > 1:
                 a = r - l
             if box.kind == "fold":
@@ -225,10 +260,10 @@ class _Plan:
         end = 0.0 if self.flat else TITLE
         for cluster in self.clusters:
             x, y, r, t = cluster.cells
-            n = cluster.level
+            a, b, c, d = cluster.sides
             cluster.box = (
-                self.left[x] - (PAD + end) * n, self.low[y] - PAD * n,
-                self.right[r] + PAD * n, self.top[t] + (PAD + side) * n,
+                self.left[x] - (PAD + end) * a, self.low[y] - PAD * b,
+                self.right[r] + PAD * c, self.top[t] + (PAD + side) * d,
             )  # fmt: skip
 
     def turn(self) -> None:
@@ -262,10 +297,12 @@ def _ports(ways: list[Way], flat: bool) -> None:
         pitch = min(10.0, (extent - 8) / len(group))
         if side in "EW":
             group.sort(key=lambda g: (g.low, g.edge.slot))
-            straight = next((k for k, g in enumerate(group) if g.kind == "row" and g.low == g.high), None)
+            level = [k for k, g in enumerate(group) if g.kind == "row" and g.low == g.high]
+            straight = level[0] if level and len({group[k].edge.src for k in level}) == len(level) else None
         else:
-            group.sort(key=lambda g: (g.edge.src.X, -g.low if g.kind != "up" else 0))
-            straight = next((k for k, g in enumerate(group) if g.kind == "up"), None)
+            group.sort(key=lambda g: (g.edge.src.X, g.edge.src.shift, -g.low if g.kind != "up" else 0))
+            level = [k for k, g in enumerate(group) if g.kind == "up"]
+            straight = level[0] if len(level) == 1 and not group[level[0]].edge.src.shift else None
         middle = straight if straight is not None else (len(group) - 1) / 2
         for k, way in enumerate(group):
             way.into = (k - middle) * pitch
@@ -295,7 +332,7 @@ def _points(plan: _Plan, way: Way) -> list[tuple[float, float]]:
         other, x = (a, b.x + way.into) if a.across > 1 or b.across == 1 else (b, a.x)
         reach = plan.half(other)[0] - 3
         x_start = x if a.across > 1 or abs(x - a.x) < reach else a.x
-        return polyline([(x_start, a.y + (ha if up else -ha)), (x, b.y - hb if up else b.y + hb)])
+        return rise((x_start, a.y + (ha if up else -ha)), (x, b.y - hb if up else b.y + hb))
     if way.kind == "tap":
         x = b.x + way.into
         return polyline([start, (x, y), (x, b.y - hb)])

@@ -26,7 +26,7 @@ class Box:
 
     kind: str
     label: str
-    order: int  # birth of the first entry that it stands for
+    order: float  # birth of the first entry that it stands for
     path: tuple[Scope, ...] = ()
     shape: Any = None
     dtype: Any = None
@@ -54,6 +54,7 @@ class Box:
     Y: int = 0
     across: int = 1  # grid cells
     up: int = 1
+    shift: float = 0.0  # along time, where several share a cell
     x: float = 0.0
     y: float = 0.0
     w: float = 0.0
@@ -167,8 +168,8 @@ class _Maker:
             scope = path[cut]
             box = self.owned.get(scope)
             if box is None:
-                label = f"{scope.name} = {scope.index}" if scope.kind == "step" else scope.label
-                box = Box(scope.kind, label, node.birth, path[:cut], note=scope.detail, op=scope.name, own=scope)
+                label = f"{scope.name} = {scope.index}" if scope.kind == "step" else module_title(scope).partition("   ")[0]
+                box = Box(scope.kind, label, node.birth, path[:cut], op=scope.name, own=scope)
                 box.tip = " / ".join(s.label for s in path[: cut + 1])
                 self.owned[scope] = self.add(box)
             box.nodes.append(node)
@@ -246,12 +247,12 @@ class _Maker:
             self.edges.append(Edge(self.box_of[before], box, cut=True))
 
     def finish(self) -> list[Box]:
-        sources: dict[Box, int] = {}
+        sources: dict[Box, float] = {}
         for edge in self.edges:  # a constant has no birth: it comes just before its first use
             if edge.src.order == 0 and edge.dst.order:
                 sources[edge.src] = min(sources.get(edge.src, edge.dst.order), edge.dst.order)
         for box, order in sources.items():
-            box.order = order
+            box.order = order - 0.5
         self.boxes.sort(key=lambda b: (b.order, not b.is_source))
         if self.level == "module":
             self.boxes = self.absorb()
@@ -283,6 +284,16 @@ class _Maker:
 
 
 # ---- words -------------------------------------------------------------------------------------------------------
+
+
+def module_title(scope: Scope) -> str:
+    """What a module's block is called: ``fc1: Linear(3 → 4)``, ``[0] Tanh()``, with its parameters after three spaces."""
+    what, _, count = scope.detail.rpartition("  ")
+    if not count.replace(",", "").isdigit():
+        what, count = scope.detail, ""
+    index = "" if scope.index is None else f"[{scope.index}] "
+    name = index + what if what.startswith(f"{scope.name}(") else f"{scope.label}: {what}" if what else scope.label
+    return f"{name}   {count} parameters" if count not in ("", "0") else name
 
 
 def shape_text(shape: Any) -> str:

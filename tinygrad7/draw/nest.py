@@ -16,7 +16,7 @@ class Item:
 
     __slots__ = ("key", "w", "h", "port", "order", "zone", "before", "after", "x", "y", "entry", "exit", "wide")
 
-    def __init__(self, key: Hashable, order: int, zone: str) -> None:
+    def __init__(self, key: Hashable, order: float, zone: str) -> None:
         self.key, self.order, self.zone = key, order, zone
         self.w = self.h = 1
         self.port = self.x = self.y = 0
@@ -51,7 +51,7 @@ class Rows:
 
 
 def nest(
-    vertices: dict[Any, tuple[tuple[Hashable, ...], int, str]],
+    vertices: dict[Any, tuple[tuple[Hashable, ...], float, str]],
     edges: Iterable[tuple[Any, Any]],
     carried: Iterable[tuple[Any, Any]] = (),
     wide: Iterable[Any] = (),

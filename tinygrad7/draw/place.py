@@ -6,6 +6,7 @@ band: ops on the whole sequence (bars), inputs, shared parameters on rails of th
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from tinygrad7.draw.columns import Role
@@ -25,6 +26,7 @@ class Grid:
             self.into[edge.dst].append(edge)
             self.out[edge.src].append(edge)
         self.placed: set[Box] = set()
+        self.shared: dict[tuple[int, int], list[Box]] = {}  # sources that stand side by side in one cell
         self.rails: dict[int | None, list[Box]] = {}
 
     def put(self, box: Box, x: int, y: int, across: int = 1, up: int = 1) -> None:
@@ -123,7 +125,9 @@ def _group(grid: Grid, group: int, left: int) -> int:
                 role.x += width - sizes[b][0]
     gutter = _depth_before(grid, group) + 1
     at = left + gutter
-    for _, column in columns:
+    restarts = _restarts(grid, group)
+    for k, column in columns:
+        at += k in restarts.values()  # a state that starts anew has a place of its own before the column
         column.start, column.width = at, 1 if column.fold else width
         at += column.width
     low = 0
@@ -145,10 +149,19 @@ def _group(grid: Grid, group: int, left: int) -> int:
             if box.zone == "fold" and box.band == b and box.column is not None:
                 grid.put(box, picture.columns[box.column].start, base[b], up=sizes[b][1])
         low = base[b] + sizes[b][1]
+        for box in picture.boxes:  # what gathers the steps of this band stands right above it
+            if box.zone == "bar" and box not in grid.placed:
+                bands_in = {e.src.band for e in grid.into[box] if e.src.zone in ("step", "fold")}
+                if bands_in and max(bands_in) == b:  # type: ignore[type-var]
+                    grid.put(box, left + gutter, low, across=at - left - gutter)
+                    low += 1
     for bar in [box for box in picture.boxes if box.zone == "bar" and box not in grid.placed and _group_of(grid, box) == group]:
         grid.put(bar, left + gutter, low, across=at - left - gutter)
         low += 1
-    _before(grid, group, left)
+    for box, k in restarts.items():
+        x = picture.columns[k].start - 1
+        grid.put(box, x, grid.near(x, next(e.dst.Y for e in grid.out[box])))
+    _before(grid, group, left, at)
     return at
 
 
@@ -192,9 +205,9 @@ def _under(grid: Grid, b: int) -> tuple[list[Box], list[Box], int]:
     for box in grid.picture.boxes:
         if box.zone == "source" and box.band == b and not _is_first_state(grid, box):
             edge = next(e for e in grid.out[box] if not e.cut)
-            key = (edge.dst.role, edge.dst.column) if edge.dst.zone == "step" else box.column
-            stack[key] = stack.get(key, 0) + 1
-    return list(dict.fromkeys(bars)), rails[::-1], max(stack.values(), default=0)
+            role = edge.dst.role
+            stack.setdefault((role.x if role is not None else None, box.column), set()).add(edge.dst)
+    return list(dict.fromkeys(bars)), rails[::-1], max(map(len, stack.values()), default=0)
 
 
 def _is_first_state(grid: Grid, box: Box) -> bool:
@@ -203,11 +216,22 @@ def _is_first_state(grid: Grid, box: Box) -> bool:
         role = edge.dst.role
         if edge.cut or role is None:
             return False
-        others = [o for k, o in role.boxes.items() if k != edge.dst.column]
-        ahead = [e for o in others[:1] for e in grid.into[o] if e.slot == edge.slot]
-        if not ahead or any(e.src.column in (None, o.column) for o in others[:1] for e in ahead):
+        others = [o for k, o in islice(role.boxes.items(), 6) if k != edge.dst.column]
+        if not any(e.slot == edge.slot and e.src.column not in (None, o.column) for o in others for e in grid.into[o]):
             return False
     return bool(grid.out[box])
+
+
+def _restarts(grid: Grid, group: int) -> dict[Box, int]:
+    """Sources that start the state anew in the middle of a loop (a cut, a reset), with their columns."""
+    found: dict[Box, int] = {}
+    first = min((k for k, c in enumerate(grid.picture.columns) if c.group == group), default=0)
+    for box in grid.picture.boxes:
+        if box.zone == "source" and box.band is not None and box.column is not None and box.kind != "fold":
+            band = grid.picture.bands[box.band]
+            if band.group == group and not band.reverse and box.column > first and _is_first_state(grid, box):
+                found[box] = box.column
+    return found
 
 
 # ---- before the columns, after them, and what feeds single boxes ----------------------------------------------------
@@ -223,7 +247,8 @@ def _waiting(grid: Grid, group: int) -> list[Box]:
             chosen.add(box)
         elif box.zone == "source" and users:
             ahead = any(u in chosen or u.zone in ("rail", "bar", "pre") for u in users) and _group_of(grid, box) == group
-            if ahead or (box.band is not None and grid.picture.bands[box.band].group == group and _is_first_state(grid, box)):
+            starts = box.band is not None and grid.picture.bands[box.band].group == group and _is_first_state(grid, box)
+            if ahead or (starts and box not in grid.placed):
                 chosen.add(box)
         if box in chosen:
             found.append(box)
@@ -237,12 +262,15 @@ def _depth_before(grid: Grid, group: int) -> int:
     return max(depth.values(), default=1)
 
 
-def _before(grid: Grid, group: int, left: int) -> None:
+def _before(grid: Grid, group: int, left: int, right: int) -> None:
     for box in _waiting(grid, group):
         users = [e.dst for e in grid.out[box] if e.dst in grid.placed]
         if box in grid.placed or not users:
             continue
         to = min(users, key=lambda u: (u.X, u.Y))
+        if box.band is not None and grid.picture.bands[box.band].reverse and _is_first_state(grid, box):
+            grid.put(box, right, grid.near(right, to.Y))
+            continue
         x = left if box.is_source and to.zone not in ("rail", "bar", "pre") else to.X - 1
         grid.put(box, x, grid.near(x, to.Y))
 
@@ -287,31 +315,33 @@ def _sources(grid: Grid) -> None:
     floor: dict[int, int] = {}
     for x, y in grid.cells:
         floor[x] = min(floor.get(x, y), y)
-    blocked = {box for box in grid.picture.boxes if box.path}
-    shared: list[Box] = []
     lowest = min(floor.values(), default=0)
+    wide: list[Box] = []
+    together: dict[Box, list[Box]] = {}
     for box in grid.picture.boxes:
         users = [e.dst for e in grid.out[box] if e.dst in grid.placed and not e.cut]
         if box in grid.placed or not users:
             continue
-        to = min(users, key=lambda u: (u.X, u.Y))
         if len({u.X for u in users}) > 2:
-            shared.append(box)
-            continue
+            wide.append(box)
+        else:
+            together.setdefault(min(users, key=lambda u: (u.X, u.Y)), []).append(box)
+    for to, boxes in together.items():
         x = to.X
-        if to.zone == "fold" or box.column is not None:
+        if to.zone in ("step", "fold"):
             y = _input_row(grid, to, x)
-        elif to in blocked:
+        elif to.path:
             y = min(floor[x], lowest) - 1
         else:
             y = to.Y - 1
-            while (x, y) in grid.cells:
-                y -= 1
         while (x, y) in grid.cells:
             y -= 1
-        grid.put(box, x, y)
+        for box in boxes:
+            grid.put(box, x, y)
+        if len(boxes) > 1:
+            grid.shared[x, y] = boxes
         floor[x] = min(floor.get(x, y), y)
-    for box in shared:
+    for box in wide:
         x = min(e.dst.X for e in grid.out[box])
         y = min(floor.values()) - 1
         grid.put(box, x, y)

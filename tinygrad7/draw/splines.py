@@ -51,6 +51,20 @@ def curve(start: Point, left: float, right: float, end: Point, arrow: float = AR
     return [*path, end]
 
 
+def rise(start: Point, end: Point, arrow: float = ARROW) -> list[Point]:
+    """Straight up or down, the last stretch an S where the two ends do not stand above each other."""
+    if abs(start[0] - end[0]) < 1:
+        return polyline([start, end], arrow)
+    way = 1.0 if end[1] >= start[1] else -1.0
+    turn = max(abs(end[1] - start[1]) - 30, 0.0) * way + start[1]
+    base = (end[0], end[1] - way * arrow)
+    path = [start]
+    if abs(turn - start[1]) > 1:
+        straight(path, (start[0], turn))
+    middle = (path[-1][1] + base[1]) / 2
+    return [*path, (start[0], middle), (end[0], middle), base, end]
+
+
 def straight(path: list[Point], to: Point) -> None:
     """A straight piece from the end of ``path``."""
     a = path[-1]
