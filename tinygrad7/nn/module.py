@@ -285,13 +285,19 @@ class Module:
 
     def __repr__(self) -> str:
         lines = [self.detail]
-        for name, part in self._held():
+        for name, part in self._shown():
             if isinstance(part, Module):
                 inner = repr(part).split("\n")
                 lines += [f"  ({name}): {inner[0]}", *[f"  {line}" for line in inner[1:]]]
+            elif not isinstance(part, Tensor):
+                lines.append(f"  ({name}): {getattr(part, '__name__', repr(part))}")
             elif isinstance(part, Buffer) or part.is_leaf:
                 lines.append(f"  {name}: {part.shape} {part.dtype}{' (buffer)' if isinstance(part, Buffer) else ''}")
         return "\n".join(lines)
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        """What ``repr`` lists."""
+        return self._held()
 
 
 _PARTS = (Tensor, Module, list, tuple, dict)
@@ -343,6 +349,9 @@ class Sequential(Module):
 
     def __getitem__(self, index: Any) -> Any:
         return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def _key(self, name: str, key: Any) -> str:
         """"0.weight", as in PyTorch, not "layers.0.weight"."""

@@ -31,8 +31,7 @@ class _BatchNorm(Module):
         if len(shape) not in self.ranks or shape[1] != self.num_features:
             wanted = " or ".join(self.ranks.values()).replace("C", str(self.num_features))
             raise ShapeError(f"{name}: x must have shape {wanted}, not {shape}")
-        along = (-1,) + (1,) * (len(shape) - 2)  # of one number a channel, beside x
-        w, b = (None if p is None else _reshape(p, along) for p in (self.weight, self.bias))
+        w, b = (self._along(p, len(shape)) for p in (self.weight, self.bias))
         if self.training or self.running_mean is None or self.running_var is None:
             count = math.prod(shape) // self.num_features
             if count < 2:
@@ -42,9 +41,14 @@ class _BatchNorm(Module):
                 self._follow(_plain(centre), _plain(spread) * (count / (count - 1)))
             return y
         scale = 1 / sqrt(self.running_var + self.eps)
-        scale = _reshape(scale if self.weight is None else scale * self.weight, along)
-        y = (x - _reshape(self.running_mean, along)) * scale
+        scale = self._along(scale if self.weight is None else scale * self.weight, len(shape))
+        y = (x - self._along(self.running_mean, len(shape))) * scale
         return y if b is None else y + b
+
+    @staticmethod
+    def _along(p: Any, ndim: int) -> Any:
+        """One number a channel, in a shape that broadcasts against x."""
+        return p if p is None or ndim == 2 else _reshape(p, (-1,) + (1,) * (ndim - 2))
 
     def _follow(self, centre: Any, spread: Any) -> None:
         for running, new in ((self.running_mean, centre), (self.running_var, spread)):
