@@ -51,27 +51,28 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def validate(model: CharLM, text: np.ndarray, streams: int = 32, steps: int = 256) -> float:
-    """Mean loss in nats over every character of ``text`` but the first, which nothing predicts.
+def validate(model: CharLM, before: np.ndarray, text: np.ndarray, streams: int = 32, steps: int = 256) -> float:
+    """Mean loss in nats over every character of ``text``; ``before`` is what stands before it.
 
     The text is read as parallel streams; each begins with the ``CONTEXT`` characters before its own, uncounted."""
-    streams = max(1, min(streams, (len(text) - 1) // CONTEXT))
-    share = -(-(len(text) - 1) // streams)
-    starts = np.arange(streams) * share
+    past = before[-CONTEXT:]
+    whole, lead = np.concatenate([past, text]), len(past) - 1
+    share = -(-len(text) // max(1, min(streams, len(text) // CONTEXT)))
+    starts = lead + np.arange(0, len(text), share)
     total, state, modes = 0.0, None, [(m, m.training) for m in model.modules()]
     model.eval()
     with tg.no_grad():
-        for begin in range(-CONTEXT, share, steps):
+        for begin in range(-lead, share, steps):
             times = starts + np.arange(begin, min(begin + steps, share))[:, None]
-            counted = (times >= starts) & (times < len(text) - 1)
-            times = times.clip(0, len(text) - 2)
-            logits, state = model(text[times], state)
+            counted = (times >= starts) & (times < len(whole) - 1)
+            times = times.clip(max=len(whole) - 2)
+            logits, state = model(whole[times], state)
             if counted.any():
-                loss = tg.cross_entropy(logits, text[times + 1], mask=counted.astype(np.float32), reduction="sum")
+                loss = tg.cross_entropy(logits, whole[times + 1], mask=counted.astype(np.float32), reduction="sum")
                 total += loss.item()
     for module, mode in modes:
         module.training = mode
-    return total / (len(text) - 1)
+    return total / len(text)
 
 
 def write(

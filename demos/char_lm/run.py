@@ -23,6 +23,7 @@ from tinygrad7.train import Checkpoint, CheckpointError, EarlyStopping, History,
 TEMPERATURES = [0.5, 0.8, 1.1]
 SAMPLE = 160  # characters
 FINISH = 6.0  # seconds kept for what comes after training
+SAVE_SECONDS = 10.0
 
 
 def main(arguments: list[str]) -> int:
@@ -69,11 +70,16 @@ class Run:
         self.introduce(self.corpus)
         if not self.resume:
             s["total"] = self.length()
-        self.checkpoint.notes = {"settings": s, "digest": self.corpus.digest, **self.corpus.vocabulary.state_dict()}
+        self.checkpoint.notes = {
+            "settings": s,
+            "digest": self.corpus.digest,
+            "vocabulary": self.corpus.vocabulary.state_dict(),
+        }
 
     def introduce(self, corpus: Corpus) -> None:
         whole = len(corpus.training) + len(corpus.validation)
-        print(f"text        {corpus.name}, {whole:,} characters, {len(corpus.vocabulary)} of them different")
+        print(f"text        {corpus.name}, {whole:,} characters")
+        print(f"vocabulary  {len(corpus.vocabulary)} characters, one of them for all unknown ones")
         print(f"split       training {len(corpus.training):,}, validation {len(corpus.validation):,} characters")
 
     def parts(self, seed: Any) -> tuple[CharLM, np.random.Generator, Windows]:
@@ -110,7 +116,7 @@ class Run:
             if len(seconds) >= 8 and (sum(seconds) > 1.0 or len(seconds) >= 64):
                 break
         start = time.perf_counter()
-        validate(model, self.corpus.validation)
+        validate(model, self.corpus.training, self.corpus.validation)
         evaluation = time.perf_counter() - start
         left = (
             60 * s["minutes"]
@@ -146,11 +152,12 @@ class Run:
             windows,
             lambda model, x, y: tg.cross_entropy(windows.unroll(model, x), y),
             steps=total,
-            validation=lambda model: validate(model, corpus.validation),
+            validation=lambda model: validate(model, corpus.training, corpus.validation),
             every=lambda step: step == first or step % every == 0,
             stopping=self.stopping,
             checkpoint=self.checkpoint,
             resume=self.resume,
+            save_seconds=SAVE_SECONDS,
             progress=self.tell,
             on_evaluation=self.report,
         )
@@ -160,7 +167,7 @@ class Run:
         """The text of the progress bar."""
         now, (then, step) = time.perf_counter(), self.mark
         self.mark = (now, history.step)
-        if history.step == step + 1:  # else an evaluation, or a resumption, lies between
+        if history.step == step + 1:  # else an evaluation lies between
             self.pace = 0.95 * self.pace + 0.05 * (now - then) if self.pace else now - then
         speed = self.settings["batch"] * self.settings["seq"] / self.pace if self.pace else 0.0
         return f"{bits(history.recent(50)):.3f} bits/char, ‖g‖ {history.grad_norm[-1]:.2f}, {speed:,.0f} chars/s"
@@ -177,6 +184,7 @@ class Run:
         self.journal.entries.append("\n".join(lines) + "\n")
         outputs.write_tables(self.out, history, self.journal, s["batch"] * s["seq"])
         say("\n" + self.journal.entries[-1])
+        self.mark = (time.perf_counter(), -1)
 
     def finish(self, history: History, windows: Windows) -> None:
         """The files that need the finished model."""

@@ -76,8 +76,9 @@ def complete(said: dict[str, Any]) -> dict[str, Any]:
         raise Trouble(f"--steps must be at least 1, not {settings['steps']}")
     if not 0 <= settings["dropout"] < 1:
         raise Trouble(f"--dropout is a probability below 1, not {settings['dropout']}")
-    if settings["decay"] < 0:
-        raise Trouble(f"--decay must be at least 0, not {settings['decay']}")
+    for name in ("decay", "seed"):
+        if settings[name] < 0:
+            raise Trouble(f"--{name} must be at least 0, not {settings[name]}")
     settings["prime"] = settings["prime"] or "\n"
     return settings
 

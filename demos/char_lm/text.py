@@ -56,7 +56,7 @@ def prepare(text: str, name: str, least: int) -> Corpus:
 
     Raises ``Trouble`` if training has fewer than ``least`` characters."""
     cut = len(text) - len(text) // 20
-    if cut < least or len(text) - cut < 2:
+    if cut < least or cut == len(text):
         raise Trouble(
             f"{name}: {len(text):,} characters are too few: the first 95 % are for training, which needs {least:,} for "
             "one window; give a longer text, or smaller --batch and --seq"

@@ -123,22 +123,23 @@ class _Run:
         total = self.steps
         if total is None and hasattr(self.batches, "__len__"):
             total = (self.epochs or 0) * len(self.batches)
-        rest = self.history.step > 0  # of an epoch: it may hold no batch any more
+        empty = 0  # the first may be a rest that holds no batch any more; two such have no end
         with Bar(total, self.history, progress) as bar, Interruption(self.checkpoint is not None) as interruption:
             while not self.done():
                 before = self.history.step
                 self.epoch(bar, interruption)
-                if self.history.step == before and not rest:
+                empty = 0 if self.history.step > before else empty + 1
+                if empty == 2:
                     raise ValueError(
                         "fit: a whole epoch gave no batch: is the data empty, or an iterator that is used up?"
                     )
-                rest = False
             self.evaluate()
 
     def epoch(self, bar: Bar, interruption: Interruption) -> None:
         """The batches up to the end of an epoch, or of the run."""
-        saved = time.monotonic()
+        saved, begun = time.monotonic(), self.history.step > 0
         for batch in self.batches:
+            begun = True
             self.step(batch)
             bar.advance()
             if self.due():
@@ -150,7 +151,7 @@ class _Run:
                 raise KeyboardInterrupt
             if self.done():
                 return
-        self.history.epoch += 1
+        self.history.epoch += begun
         if self.every is None:
             self.evaluate()
 
