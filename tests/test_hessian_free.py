@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,34 @@ def test_damping_follows_the_reduction_ratio() -> None:
     assert did.rho < 0.25 and did.rate < 1 and optimizer.damping == pytest.approx(0.75)
 
 
+def test_structural_damping_in_closed_form() -> None:
+    x, y, w = least_squares()
+    seen, start = np.random.default_rng(5).normal(size=(4, 3)), w.numpy().copy()
+    optimizer = HessianFree([w], damping=0.5, structural=3.0, iterations=50, tolerance=0)
+    optimizer.step(lambda: (tg.tensor(x) @ w, (tg.tensor(seen) @ w).reshape(4, 1)), half_square(y))
+    matrix = x.T @ x + 0.5 * np.eye(3) + 0.5 * 3.0 * seen.T @ seen / 4
+    np.testing.assert_allclose(w, start - np.linalg.solve(matrix, x.T @ (x @ start - y)), rtol=1e-8)
+
+
+def test_conjugate_gradients_start_where_the_last_direction_says() -> None:
+    results = []
+    for warm_start in (0.0, 0.9):
+        x, y, w = least_squares()
+        optimizer = HessianFree([w], damping=0.5, iterations=1, warm_start=warm_start)
+        one, two = (optimizer.step(lambda w=w: tg.tensor(x) @ w, half_square(y)).new_loss for _ in range(2))
+        results.append((one, two))
+    assert results[0][0] == results[1][0] and results[0][1] != pytest.approx(results[1][1], rel=1e-6)
+
+
+def test_where_nothing_helps_the_weights_stay() -> None:
+    x, _, w = least_squares()
+    start, count = w.numpy().copy(), itertools.count()
+    optimizer = HessianFree([w], damping=0.5)
+    did = optimizer.step(lambda: tg.tensor(x) @ w, lambda out: (out * out).sum() + 1e6 * next(count))
+    np.testing.assert_array_equal(w, start)
+    assert did.rate == 0.0 and did.new_loss == did.loss and optimizer.damping == 0.75
+
+
 def test_structural_damping_holds_the_states() -> None:
     moved = []
     for structural in (0.0, 100.0):
@@ -329,6 +358,8 @@ def test_a_short_addition_task_is_learned() -> None:
 
 
 def test_the_demo_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    addition.main(["--length", "5", "--minutes", "0.005", "--hidden", "5", "--batch", "20", "--curvature", "10"])
+    addition.main(["--length", "5", "--minutes", "0", "--hidden", "5", "--batch", "20", "--curvature", "10"])
     said = capsys.readouterr().out
-    assert "Hessian-free: not solved T = 5" in said and "SGD, lr 0.01: not solved T = 5" in said
+    for name in ("Hessian-free", "SGD, lr 0.01"):
+        assert re.search(rf"{name}: +\d+\.\d s, +1 steps, test error 0\.\d+, wrong +\d+\.\d%", said)
+        assert f"{name}: not solved T = 5" in said
