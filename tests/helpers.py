@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import is_array, to_numpy
+from tinygrad7.backend import is_array, to_device, to_numpy
+from tinygrad7.context import STATE
 from tinygrad7.tensor import Tensor
 
 
@@ -19,3 +20,10 @@ def host(value: Any) -> Any:
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return type(value)([host(v) for v in value])
     return to_numpy(value) if is_array(value) else value
+
+
+def placed(value: Any) -> Any:
+    """NumPy arrays in an op's arguments, also inside tuples, as arrays of the default device."""
+    if isinstance(value, tuple):
+        return tuple([placed(v) for v in value])
+    return to_device(value, STATE.get().device) if isinstance(value, np.ndarray) else value

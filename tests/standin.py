@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from tests import standin_kernels
+
 API: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "cupy_api.json").read_text(encoding="utf-8"))
 DEVICES = 2
 counts = {"to device": 0, "to host": 0, "launches": 0}
@@ -340,6 +342,18 @@ class _Module(ModuleType):
         return value
 
 
+class RawModule:
+    """Own CUDA source, run by ``tests/cuda_source.py``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        check_call("cupy", "RawModule", (), kwargs)
+        self._source, self._options = kwargs["code"], kwargs.get("options", ())
+
+    def get_function(self, name: str) -> Any:
+        kernel = Kernel(self._source, name, self._options)
+        return lambda grid, block, args: call(lambda *a: kernel(grid, block, a), "kernel", args, {})
+
+
 class CUDARuntimeError(RuntimeError):
     pass
 
@@ -347,6 +361,10 @@ class CUDARuntimeError(RuntimeError):
 class _Stream:
     def synchronize(self) -> None:
         pass
+
+
+def _launched() -> None:
+    counts["launches"] += 1
 
 
 def _build() -> Any:
@@ -362,9 +380,10 @@ def _build() -> Any:
         "cupy", np, ndarray=ndarray, ufunc=ufunc, cuda=cuda, linalg=module("cupy.linalg", np.linalg),
         lib=module("cupy.lib", stride_tricks=stride_tricks), array=_array,
         asarray=lambda a, dtype=None, **kwargs: _array(a, dtype, copy=False),
-        asnumpy=lambda a, **kwargs: a.get() if isinstance(a, ndarray) else np.asarray(a),
+        RawModule=RawModule, asnumpy=lambda a, **kwargs: a.get() if isinstance(a, ndarray) else np.asarray(a),
         get_array_module=lambda *args: built if any(isinstance(a, ndarray) for a in args) else np,
     )  # fmt: skip
+    built.__dict__["RawModule"] = lambda **given: standin_kernels.RawModule(unwrap, _launched, **given)
     return built
 
 

@@ -10,20 +10,13 @@ import pytest
 
 import tinygrad7 as tg
 from tests import standin
-from tests.helpers import host
+from tests.helpers import host, placed
 from tinygrad7 import backend
 from tinygrad7.backend import DeviceError
 from tinygrad7.tape import REGISTRY, Op
 from tinygrad7.testing.picks import examples
 
 OWN = sorted(name for name, op in REGISTRY.items() if op.module.startswith("tinygrad7.") and name != "transfer")
-
-
-def on_device(value: Any) -> Any:
-    """Arrays in an op's arguments, also inside tuples, moved to the device."""
-    if isinstance(value, tuple):
-        return tuple([on_device(v) for v in value])
-    return backend.to_device(value, "cuda:0") if isinstance(value, np.ndarray) else value
 
 
 def live_arguments(op: Op, args: tuple[Any, ...]) -> list[int]:
@@ -33,13 +26,14 @@ def live_arguments(op: Op, args: tuple[Any, ...]) -> list[int]:
 
 def run(op: Op, args: tuple[Any, ...], kwargs: Any, device: str) -> list[list[Any]]:
     """Values, gradients and second derivatives (of the squared gradients' sum) of one call on ``device``."""
-    place = on_device if device == "cuda" else lambda v: v
     live = live_arguments(op, args)
-    given = [tg.tensor(a, requires_grad=True, device=device) if i in live else place(a) for i, a in enumerate(args)]
+    with tg.device(device):
+        given = [tg.tensor(a, requires_grad=True) if i in live else placed(a) for i, a in enumerate(args)]
+        kwargs = {k: placed(v) for k, v in kwargs.items()}
     leaves = [given[i] for i in live]
-    out = op.call(*given, **{k: place(v) for k, v in kwargs.items()})
+    out = op.call(*given, **kwargs)
     outs = [t for t in (out if isinstance(out, tuple) else (out,)) if t.dtype.kind == "f"]
-    seeds = [place(np.cos(np.arange(t.size)).reshape(t.shape)) for t in outs]
+    seeds = [backend.to_device(np.cos(np.arange(t.size)).reshape(t.shape), t.device) for t in outs]
     loss = sum((t * s).sum() for t, s in zip(outs, seeds, strict=True))
     grads = tg.gradients(loss, leaves, create_graph=True, unreached="zero")
     total = sum((g * g).sum() for g in grads)

@@ -112,7 +112,9 @@ def _cross_entropy_rule(g: Any, targets: Any, mask: Any, residuals: Any) -> tupl
     share = m.broadcast_to(share, total.shape).astype(e.dtype, copy=False)
     if targets.dtype.kind in "iu":
         z = e * (share / total)[..., None]
-        z.reshape(-1, z.shape[-1])[m.arange(targets.size), targets.reshape(-1)] -= share.reshape(-1)
+        flat = z.reshape(-1, z.shape[-1])  # a copy where the logits were not contiguous
+        flat[m.arange(targets.size), targets.reshape(-1)] -= share.reshape(-1)
+        z = flat.reshape(z.shape)
     else:
         z = e * (share * targets.sum(axis=-1) / total)[..., None] - targets * share[..., None]
     return (z if mask is None else m.where((mask != 0)[..., None], z, 0),)
@@ -152,7 +154,8 @@ def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str
         raise ShapeError(f"cross_entropy: class indices must have shape {lead} for logits {logits.shape}, not {t.shape}{hint}")
     if kept is not None:
         t = xp(t).where(kept != 0, t, 0)
-    low, high = int(t.min()), int(t.max())
+    seen = targets if kept is None and is_array(targets) else t  # on the host, if they came from there
+    low, high = int(seen.min()), int(seen.max())
     if low < 0 or high >= classes:
         raise IndexError(f"cross_entropy: targets run from {low} to {high}, but there are {classes} classes: 0 to {classes - 1}")
     return _cross_entropy(logits, t, kept, reduction)
