@@ -30,7 +30,7 @@ LAYERS = [
     ["ops.convert", "ops.indexing"],
     ["ops.reduce"],
     ["ops.linalg"],
-    ["ops.numpy_names", "ops.conv", "ops.loss", "ops.layers", "ops.recurrent_kernels"],
+    ["ops.numpy_names", "ops.conv", "ops.loss", "ops.layers", "ops.recurrent_kernels", "ops.recurrent_cuda"],
     ["ops.recurrent", "ops.numpy_names"],
     ["grad"],
     ["transforms", "checkpoint", "wengert"],

@@ -38,16 +38,15 @@ class Recurrent(Module):
         learn_initial_state: bool = False,
         rng: Any = None,
     ) -> None:
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{type(self).__name__}: {name} must be a whole number of at least 1, not {value!r}")
+        check_sizes(self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if not 0 <= dropout < 1:
-            raise ValueError(f"{type(self).__name__}: dropout is the probability of dropping, 0 <= dropout < 1, not {dropout}")
+            raise ValueError(f"{type(self).__name__}: dropout is a probability, 0 <= dropout < 1, not {dropout}")
         rng = generator(rng)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.dropout, self.unroll, self.rng = bidirectional, dropout, unroll, rng
-        self.suffixes = [f"l{k}{end}" for k in range(num_layers) for end in (("", "_reverse") if bidirectional else ("",))]
-        H, directions = hidden_size, 2 if bidirectional else 1
+        ends = ("", "_reverse") if bidirectional else ("",)
+        self.suffixes = [f"l{k}{end}" for k in range(num_layers) for end in ends]
+        H, directions = hidden_size, len(ends)
         for number, suffix in enumerate(self.suffixes):
             inputs = input_size if number < directions else directions * H
             for name, value in self.initial(inputs, H, bias, rng).items():
@@ -131,11 +130,17 @@ class Recurrent(Module):
         }
 
 
+def check_sizes(module: Module, **sizes: Any) -> None:
+    """Raise ``ValueError`` for a size that is no whole number of at least 1."""
+    for name, value in sizes.items():
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{type(module).__name__}: {name} must be a whole number of at least 1, not {value!r}")
+
+
 def from_torch(gates: int, prefix: str, suffix: str, mapping: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Weights of one layer taken out of PyTorch's: LSTM gates i, f, g, o in the order i, f, o, g; two biases made one.
 
-    PyTorch adds ``bias_ih`` and ``bias_hh`` everywhere but in the GRU's candidate, which is why ``bias_hn`` stays apart.
-    """
+    PyTorch adds ``bias_ih`` and ``bias_hh`` everywhere but in the GRU's candidate: there ``bias_hn`` stays apart."""
 
     def ordered(a: np.ndarray) -> np.ndarray:
         i, f, g, o = np.split(a, 4)
@@ -173,7 +178,8 @@ class RNN(Recurrent):
 
     def run(self, x: Any, state: tuple[Any, ...], suffix: str, **how: Any) -> tuple[Any, ...]:
         weights = [self.parameter(name, suffix) for name in ("weight_ih", "weight_hh", "bias")]
-        return rnn(x, state[0], *weights, nonlinearity=self.nonlinearity, **how)
+        y, h = rnn(x, state[0], *weights, nonlinearity=self.nonlinearity, **how)
+        return y, h
 
 
 class LSTM(Recurrent):
@@ -201,8 +207,8 @@ class GRU(Recurrent):
     """Gated recurrent units.   h_t = (1 − z) n + z h_{t−1},   n = tanh(W_in x_t + b_n + r (W_hn h_{t−1} + b_hn))
 
     ``y, h = gru(x, h)``: x (T, B, I), h (layers × directions, B, H) or None; y (T, B, directions × H). The parts of
-    ``weight_ih_l0`` (3H, I), ``weight_hh_l0`` (3H, H) and ``bias_l0`` (3H) stand in the order r, z, n; ``bias_hn_l0`` (H)
-    is inside the reset gate's product. Options: as for ``RNN``. Cho et al., 2014.
+    ``weight_ih_l0`` (3H, I), ``weight_hh_l0`` (3H, H) and ``bias_l0`` (3H) stand in the order r, z, n; ``bias_hn_l0``
+    (H) is inside the reset gate's product. Options: as for ``RNN``. Cho et al., 2014.
     """
 
     gates = 3
@@ -212,4 +218,5 @@ class GRU(Recurrent):
 
     def run(self, x: Any, state: tuple[Any, ...], suffix: str, **how: Any) -> tuple[Any, ...]:
         weights = [self.parameter(name, suffix) for name in ("weight_ih", "weight_hh", "bias", "bias_hn")]
-        return gru(x, state[0], *weights, **how)
+        y, h = gru(x, state[0], *weights, **how)
+        return y, h

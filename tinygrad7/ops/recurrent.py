@@ -14,6 +14,7 @@ from tinygrad7.backend import device_of, is_array, to_device, to_numpy, xp
 from tinygrad7.context import STATE, step
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
+from tinygrad7.ops import recurrent_cuda as on_cuda
 from tinygrad7.ops import recurrent_kernels as kernels
 from tinygrad7.ops.elementwise import relu, sigmoid, tanh, where
 from tinygrad7.ops.layers import _linear
@@ -53,24 +54,24 @@ def gru_step(x: Any, h: Any, w_ih: Any, w_hh: Any, b: Any, b_hn: Any) -> Any:
 
 
 def over_time(
-    x: Any, state: tuple[Any, ...], advance: Any, lengths: Any = None, reverse: bool = False
+    inputs: tuple[Any, ...], state: tuple[Any, ...], advance: Any, lengths: Any = None, reverse: bool = False
 ) -> tuple[Any, ...]:
-    """``state = advance(x_t, *state)`` over the steps: (outputs, *final state), an output being a step's first state.
+    """``state = advance(*inputs_t, *state)`` over the steps of ``inputs``, each (T, B, ·): (outputs, *final state).
 
-    Beyond its end a sequence keeps its state, and its output is zero. x (T, B, I) or a tuple of steps."""
-    xs = x if isinstance(x, tuple) else unstack(x)
-    off, ys = kernels.off_steps(lengths, len(xs)), list(xs)
-    for t in reversed(range(len(xs))) if reverse else range(len(xs)):
+    The outputs are the steps' first states. Beyond its end a sequence keeps its state, and its output is zero."""
+    steps = list(zip(*[unstack(x) for x in inputs], strict=True))
+    off, ys = kernels.off_steps(lengths, len(steps)), [state[0]] * len(steps)
+    for t in reversed(range(len(steps))) if reverse else range(len(steps)):
         with step(t):
             if off is None:
-                state = advance(xs[t], *state)
+                state = advance(*steps[t], *state)
                 ys[t] = state[0]
             else:
                 mask = off[t][:, None]
-                new = advance(where(mask, 0, xs[t]), *state)
+                new = advance(*[where(mask, 0, x) for x in steps[t]], *state)
                 state = tuple([where(mask, old, value) for old, value in zip(state, new, strict=True)])
                 ys[t] = where(mask, 0, state[0])
-    return stack(ys) if ys else _no_outputs(x, state[0]), *state
+    return stack(ys) if ys else _no_outputs(inputs[0], state[0]), *state
 
 
 def _no_outputs(x: Any, h: Any) -> Any:
@@ -85,7 +86,7 @@ def rnn_unrolled(
     nonlinearity: str = "tanh", lengths: Any = None, reverse: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
     """``rnn`` in small ops, step by step."""
-    y, h = over_time(x, (h0,), lambda x, h: (rnn_step(x, h, w_ih, w_hh, b, nonlinearity),), lengths, reverse)
+    y, h = over_time((x,), (h0,), lambda x, h: (rnn_step(x, h, w_ih, w_hh, b, nonlinearity),), lengths, reverse)
     return y, h
 
 
@@ -93,7 +94,7 @@ def lstm_unrolled(
     x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False
 ) -> tuple[Any, Any, Any]:
     """``lstm`` in small ops, step by step."""
-    y, h, c = over_time(x, (h0, c0), lambda x, h, c: lstm_step(x, h, c, w_ih, w_hh, b), lengths, reverse)
+    y, h, c = over_time((x,), (h0, c0), lambda x, h, c: lstm_step(x, h, c, w_ih, w_hh, b), lengths, reverse)
     return y, h, c
 
 
@@ -101,7 +102,7 @@ def gru_unrolled(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, b_hn: Any, *, lengths: Any = None, reverse: bool = False
 ) -> tuple[Any, Any]:
     """``gru`` in small ops, step by step."""
-    y, h = over_time(x, (h0,), lambda x, h: (gru_step(x, h, w_ih, w_hh, b, b_hn),), lengths, reverse)
+    y, h = over_time((x,), (h0,), lambda x, h: (gru_step(x, h, w_ih, w_hh, b, b_hn),), lengths, reverse)
     return y, h
 
 
@@ -140,6 +141,18 @@ def _lstm(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: An
     return kernels.lstm_forward(x, h0, c0, w_ih, w_hh, b, lengths, reverse, kernels.ELEMENTWISE)
 
 
+def _lstm_cuda(
+    x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False
+) -> Any:
+    """The same with a kernel of its own for the gates of a step, where the dtype has one."""
+    known = str(np.result_type(*[a.dtype for a in (x, h0, c0, w_ih, w_hh)])) in on_cuda.REAL
+    step = kernels.Step(*on_cuda.STEP) if known else kernels.ELEMENTWISE
+    return kernels.lstm_forward(x, h0, c0, w_ih, w_hh, b, lengths, reverse, step)
+
+
+_lstm.kernel("cupy", _lstm_cuda)
+
+
 _lstm.joint_vjp(lambda g, w_ih, w_hh, residuals, needs: kernels.lstm_backward(g, w_ih, w_hh, residuals, needs))
 
 
@@ -174,7 +187,7 @@ def rnn(
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn: nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
     _check("rnn", x, {"h0": h0}, w_ih, w_hh, {"b": (b, 1)}, 1)
-    args = (x, _zeros(x, w_hh) if h0 is None else h0, w_ih, w_hh, b)
+    args = (x, zero_state(x, w_hh) if h0 is None else h0, w_ih, w_hh, b)
     run = _chosen(_rnn, rnn_unrolled, unroll, args)
     lengths = check_lengths("rnn", lengths, x)
     return run(*args, nonlinearity=nonlinearity, lengths=lengths, reverse=reverse)  # type: ignore[no-any-return]
@@ -197,7 +210,7 @@ def lstm(
         raise TypeError(f"lstm: the state is a pair (h, c) or None; got {type(state).__name__}")
     h0, c0 = (None, None) if state is None else state
     _check("lstm", x, {"h0": h0, "c0": c0}, w_ih, w_hh, {"b": (b, 4)}, 4)
-    h0, c0 = (_zeros(x, w_hh) if s is None else s for s in (h0, c0))
+    h0, c0 = (zero_state(x, w_hh) if s is None else s for s in (h0, c0))
     args = (x, h0, c0, w_ih, w_hh, b)
     run = _chosen(_lstm, lstm_unrolled, unroll, args)
     y, h, c = run(*args, lengths=check_lengths("lstm", lengths, x), reverse=reverse)
@@ -217,7 +230,7 @@ def gru(
     ``rnn``. Cho et al., 2014.
     """
     _check("gru", x, {"h0": h0}, w_ih, w_hh, {"b": (b, 3), "b_hn": (b_hn, 1)}, 3)
-    args = (x, _zeros(x, w_hh) if h0 is None else h0, w_ih, w_hh, b, b_hn)
+    args = (x, zero_state(x, w_hh) if h0 is None else h0, w_ih, w_hh, b, b_hn)
     run = _chosen(_gru, gru_unrolled, unroll, args)
     return run(*args, lengths=check_lengths("gru", lengths, x), reverse=reverse)  # type: ignore[no-any-return]
 
@@ -226,10 +239,14 @@ def _plain(value: Any) -> Any:
     return value._data if isinstance(value, Tensor) else value
 
 
-def _zeros(x: Any, w_hh: Any) -> Any:
+def zero_state(x: Any, w_hh: Any) -> Any:
     """An initial state of zeros, where x lives and in the weights' dtype."""
-    data = _plain(x)
-    return xp(data).zeros((shape_of(x)[1], shape_of(w_hh)[1]), w_hh.dtype)
+    return xp(_plain(x)).zeros((shape_of(x)[1], shape_of(w_hh)[1]), w_hh.dtype)
+
+
+def clear_padding(x: Any, lengths: Any) -> Any:
+    """``x`` (T, B, ...) with zeros behind each sequence's end, whatever stood there."""
+    return x if lengths is None else where(kernels.off_steps(lengths, shape_of(x)[0])[..., None], 0, x)  # type: ignore[index]
 
 
 def _chosen(fused: Any, reference: Any, unroll: bool, args: tuple[Any, ...]) -> Any:

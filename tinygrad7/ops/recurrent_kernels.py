@@ -262,7 +262,8 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
     for inner, outer in enumerate(_INSIDE):
         w[:, inner] = w_hh[outer * hidden : (outer + 1) * hidden].T
     w = w.reshape((hidden, 4 * hidden))
-    dh, dc = m.array(gh.T, dtype=dtype, order="C"), m.array(gc.T, dtype=dtype, order="C")
+    dh, dc = m.empty((2, hidden, batch), dtype)
+    dh[...], dc[...] = gh.T, gc.T
     need_x, need_h, need_c, need_ih, need_hh, need_b = needs
     dx = m.empty(x.shape, dtype) if need_x else None
     d_ih, d_hh = (m.zeros(v.shape, dtype) if need else None for v, need in ((w_ih, need_ih), (w_hh, need_hh)))
