@@ -340,7 +340,7 @@ def tensor(
     boolean tensor that asks for a gradient, ``ValueError`` for ragged lists, ``DeviceError`` for a missing device.
     """
     if isinstance(data, Tensor):
-        data = data._data
+        device, data = device or data.device, data._data
     elif isinstance(data, list | tuple) and any(isinstance(d, Tensor) and d.requires_grad for d in data):
         raise TypeError("a list of tensors that need gradients: use tg.stack([...]), which is recorded")
     place = check_device(device) if device is not None else (device_of(data) if is_array(data) and xp(data) is not np else STATE.get().device)
