@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.backend import Array, writable_array, xp
-from tinygrad7.context import STATE, Setting
+from tinygrad7.context import STATE, Scope, Setting
 from tinygrad7.messages import finite, played_twice, report_backward, report_stale
 from tinygrad7.node import WRITTEN, Leaf, Node, newest_write
 from tinygrad7.ops.convert import astype
@@ -236,15 +236,16 @@ def walk_recorded(tape: list[Node | Leaf], bars: dict[Any, Any], wanted: set[Any
             raise RuntimeError(played_twice(node, tape))
         if node.birth < written:
             check_stale(node)
-        for parent, contribution in _joint_recorded(node, bar) if plan.joint else _rules_recorded(node, bar, needed):
-            if parent not in needed:
-                continue
-            if contribution.shape != parent.shape:
-                contribution = sum_to(contribution, parent.shape)
-            if contribution.dtype != parent.dtype:
-                contribution = astype(contribution, parent.dtype)
-            old = bars.get(parent)
-            bars[parent] = contribution if old is None else old + contribution
+        with Setting(scope=Scope(node.scope, "backward", kind="backward")):  # drawings tell the two passes apart
+            for parent, contribution in _joint_recorded(node, bar) if plan.joint else _rules_recorded(node, bar, needed):
+                if parent not in needed:
+                    continue
+                if contribution.shape != parent.shape:
+                    contribution = sum_to(contribution, parent.shape)
+                if contribution.dtype != parent.dtype:
+                    contribution = astype(contribution, parent.dtype)
+                old = bars.get(parent)
+                bars[parent] = contribution if old is None else old + contribution
     return kept
 
 
