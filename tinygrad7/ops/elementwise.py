@@ -186,7 +186,13 @@ def _power_base(g: Any, a: Any, b: Any) -> Any:
     return where(b == 0, 0, g * b * power(a, where(b == 0, 1, b - 1)))
 
 
-power.vjp(a=_power_base, b=lambda g, y, a: where(a == 0, 0, g * y * log(where(a == 0, 1, a))))
+def _power_exponent(g: Any, y: Any, a: Any) -> Any:
+    if isinstance(a, int | float):  # it must stay a weak number
+        return where(False, g, 0) if a == 0 else g * y * (math.log(a) if a > 0 else math.nan)
+    return where(a == 0, 0, g * y * log(where(a == 0, 1, a)))
+
+
+power.vjp(a=_power_base, b=_power_exponent)
 
 
 @primitive("tanh", domain=elementwise())
@@ -303,7 +309,7 @@ gelu.vjp(x=_gelu_rule)
 def _apart(pick: Pick) -> Call:
     """Two arrays that are nowhere nearly equal."""
     (a, b), _ = broadcastable()(pick)
-    return (a, np.where(b < 0, b - 3.1, b + 3.1) if pick.choice([False, True]) else b + 6.2), {}
+    return (a, np.where(b < 0, b - 3.1, b + 3.1) if pick.choice([False, True]) else np.asarray(b + 6.2)), {}
 
 
 def _larger(g: Any, first: Any, tie: Any) -> Any:

@@ -15,11 +15,14 @@ from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast
 from tinygrad7.tape import function, primitive
 
 
+def _axes(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
+    """The axes that a reduction over ``axis`` reduces. (A 0-d array has none, though NumPy takes 0 and −1 for it.)"""
+    return tuple(range(len(shape))) if axis is None or not shape else _normal_axes(axis, len(shape), "reduction")
+
+
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     """The shape that a reduction over ``axis`` leaves with keepdims."""
-    if axis is None:
-        return (1,) * len(shape)
-    axes = _normal_axes(axis, len(shape), "reduction")
+    axes = _axes(shape, axis)
     return tuple([1 if i in axes else n for i, n in enumerate(shape)])
 
 
@@ -30,14 +33,13 @@ def stretch(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
 
 def left_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     """The shape that a reduction over ``axis`` leaves without keepdims."""
-    axes = range(len(shape)) if axis is None else _normal_axes(axis, len(shape), "reduction")
+    axes = _axes(shape, axis)
     return tuple([n for i, n in enumerate(shape) if i not in axes])
 
 
 def _count(shape: tuple[int, ...], axis: Any) -> int:
     """How many elements are reduced to one."""
-    axes = range(len(shape)) if axis is None else _normal_axes(axis, len(shape), "reduction")
-    return math.prod(shape[i] for i in axes)
+    return math.prod(shape[i] for i in _axes(shape, axis))
 
 
 def _array(x: Any) -> Any:
@@ -153,7 +155,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def _prod_rule(g: Any, x: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
     """The product of the others is that of those before and those after: no division, so zeros are no trouble."""
-    axes = tuple(range(len(x_shape))) if axis is None else _normal_axes(axis, len(x_shape), "prod")
+    axes = _axes(x_shape, axis)
     order = (*[i for i in range(len(x_shape)) if i not in axes], *axes)
     back = _back(order)
     rest = tuple([x_shape[i] for i in order[: len(order) - len(axes)]])
@@ -263,15 +265,13 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes is a matrix norm, which is not here; give one axis")
     if ord == 2:
         return _norm(x, axis, keepdims)
+    size = absolute(x)
+    if ord == 1 or not x.size:
+        return sum(size, axis, keepdims)
     if ord == math.inf:
-        return max(absolute(x), axis, keepdims)
-    if ord == 1:
-        return sum(absolute(x), axis, keepdims)
+        return max(size, axis, keepdims)
     if not isinstance(ord, int | float | np.number) or not ord >= 1:
         raise ValueError(f"norm: ord={ord!r} is not a vector norm here; use a number ≥ 1 or inf")
-    size = absolute(x)
-    if not x.size:
-        return sum(size, axis, keepdims)
     top = max(_plain(size), axis, True)
     top = where(top == 0, 1, top)
     total = sum((size / top) ** float(ord), axis, keepdims)

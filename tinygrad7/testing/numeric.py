@@ -65,7 +65,7 @@ class Line:
         h = self.steps[0]
         if not self._gap(h) > 0.75 * self._gap(2 * h):
             return False
-        small, smaller = self.steps[1], self.steps[2]
+        small, smaller = self.steps[2:] if self.eps < 1e-10 else self.steps[1:3]
         return self._gap(smaller) > 0.75 * self._gap(small) > 0
 
     def jump(self) -> bool:

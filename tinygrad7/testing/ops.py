@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.backend import to_device
+from tinygrad7.context import STATE
 from tinygrad7.tape import REGISTRY, Op
 from tinygrad7.testing.check import Verdict, check_gradients
 from tinygrad7.testing.picks import examples
@@ -41,6 +43,7 @@ def tensor_places(op: Op, args: tuple[Any, ...]) -> list[int]:
 def of_tensors(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], list[Any]]:
     """The call as a function of its tensor arguments alone, and their values."""
     places = tensor_places(op, args)
+    args, kwargs = _placed(args), {name: _placed(value) for name, value in kwargs.items()}
 
     def call(*operands: Any) -> Any:
         full = list(args)
@@ -49,3 +52,10 @@ def of_tensors(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[C
         return op.call(*full, **kwargs)
 
     return call, [args[i] for i in places]
+
+
+def _placed(value: Any) -> Any:
+    """Arrays, also inside tuples, where new tensors live."""
+    if isinstance(value, tuple):
+        return tuple([_placed(v) for v in value])
+    return to_device(value, STATE.get().device) if isinstance(value, np.ndarray) else value

@@ -119,6 +119,8 @@ class Program:
 def _text(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"array({value.tolist()}, dtype='{value.dtype}')"
+    if isinstance(value, np.generic):
+        return _text(value.item())
     if isinstance(value, tuple):
         return f"({''.join(_text(v) + ', ' for v in value)})"
     return f"dtype('{value}')" if isinstance(value, np.dtype) else "inf" if value == math.inf else repr(value)

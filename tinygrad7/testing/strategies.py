@@ -135,9 +135,8 @@ def indices(draw: st.DrawFn, shape: Shape) -> Any:
     if not shape:
         return draw(st.sampled_from([(), ..., None, (None, ...)]))
     if draw(st.integers(0, 7)) == 7:
-        return np.array(draw(st.lists(st.booleans(), min_size=math.prod(shape), max_size=math.prod(shape)))).reshape(
-            shape
-        )
+        size = math.prod(shape)
+        return np.array(draw(st.lists(st.booleans(), min_size=size, max_size=size)), bool).reshape(shape)
     count = draw(st.integers(0, len(shape)))
     length = draw(st.integers(0, 3))
     parts: list[Any] = []
