@@ -338,6 +338,18 @@ def test_a_norm_that_is_not_finite_names_the_parameter_and_changes_nothing(
     assert optimizer.steps == 0 and not any(np.any(v) for k, v in optimizer.state_dict().items() if "adam" in k)
 
 
+def test_a_step_with_a_norm_that_is_not_finite_can_be_skipped() -> None:
+    p = leaf([1.0, 2.0], "p")
+    optimizer = Optimizer([p], chain(clip_by_norm(1.0, nonfinite="skip"), scale_by_adam(), scale(-0.1)))
+    give(p, [math.inf, 1.0])
+    assert optimizer.step() == math.inf
+    np.testing.assert_array_equal(p, [1.0, 2.0])
+    assert (optimizer.steps, optimizer.state_dict()["counts"].tolist()) == (1, [0])
+    give(p, [3.0, 4.0])
+    assert optimizer.step() == pytest.approx(5.0)
+    np.testing.assert_allclose(p, [0.9, 1.9], rtol=1e-6)
+
+
 # ---- which parameters --------------------------------------------------------------------------------------------
 
 
@@ -661,6 +673,7 @@ def test_errors_of_chains() -> None:
     ("make", "message"),
     [
         (lambda: clip_by_norm(0.0), r"clip_by_norm: eta must lie in \(0, inf\), got 0"),
+        (lambda: clip_by_norm(1.0, nonfinite="pass"), "nonfinite must be 'raise' or 'skip', got 'pass'"),
         (lambda: clip_by_value(-1.0), r"clip_by_value: eta must lie in \(0, inf\), got -1"),
         (lambda: add_l2(-0.1), r"add_l2: lam must lie in \[0, inf\), got -0.1"),
         (lambda: add_l1(-0.1), "add_l1: lam"),

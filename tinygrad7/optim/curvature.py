@@ -13,9 +13,10 @@ import numpy as np
 
 from tinygrad7.backend import Array, to_device
 from tinygrad7.context import enable_grad, no_grad
-from tinygrad7.grad import gradients, reachable, walk
+from tinygrad7.grad import gradients
 from tinygrad7.optim.flat import Block
 from tinygrad7.tensor import Tensor, tensor
+from tinygrad7.walk import reachable, walk
 
 Forward = Callable[[], Any]
 Loss = Callable[[Any], Tensor]

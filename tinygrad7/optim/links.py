@@ -115,11 +115,14 @@ class clip_by_norm(Link):
     """Gradient clipping.   u ← u η / ‖u‖  if ‖u‖ > η, otherwise u unchanged.
 
     The norm is that of all parameters together (of every group whose chain holds this very link), and is kept in
-    ``optimizer.grad_norm``; η = inf only measures. Source: the lecture's "gradient clipping" (Pascanu et al., 2013).
+    ``optimizer.grad_norm``; η = inf only measures. A norm that is not finite raises ``FloatingPointError``, or leaves
+    everything as it is for this step with ``nonfinite="skip"``. Source: the lecture's "gradient clipping".
     """
 
-    def __init__(self, eta: float) -> None:
-        self.eta = check("clip_by_norm", "eta", eta, open_low=True)
+    def __init__(self, eta: float, *, nonfinite: str = "raise") -> None:
+        if nonfinite not in ("raise", "skip"):
+            raise ValueError(f"clip_by_norm: nonfinite must be 'raise' or 'skip', got {nonfinite!r}")
+        self.eta, self.nonfinite = check("clip_by_norm", "eta", eta, open_low=True), nonfinite
 
     def rate(self, norm: float) -> float:
         """What the update is multiplied with."""

@@ -134,13 +134,14 @@ class Optimizer:
                 gradients = block.gradients()
                 read.append((block, gradients))
                 work.append((group, block.pieces(gradients)))
-        self._apply(work, now)
-        for block, gradients in read:
-            block.stamp(gradients)
+        if self._apply(work, now):
+            for block, gradients in read:
+                block.stamp(gradients)
         self.steps += 1
         return self.grad_norm
 
-    def _apply(self, work: list[tuple[Group, list[Piece]]], now: Now) -> None:
+    def _apply(self, work: list[tuple[Group, list[Piece]]], now: Now) -> bool:
+        """Take the update of every piece through its chain and add it; False where a clip said to skip the step."""
         factors: dict[int, float] = {}
         depth = max((len(group.stages) for group in self.groups), default=0)
         for k in range(depth):
@@ -162,6 +163,9 @@ class Optimizer:
                         w += u
                     piece.u = u
             factors = self._clip([(g.clips[k], pieces) for g, pieces in work if k < len(g.clips)])
+            if not all(math.isfinite(factor) for factor in factors.values()):
+                return False
+        return True
 
     def _clip(self, work: list[tuple[clip_by_norm, list[Piece]]]) -> dict[int, float]:
         """By link, what it multiplies with; the norm is taken over all the groups that hold the link."""
@@ -171,10 +175,11 @@ class Optimizer:
         factors = {}
         for key, (link, pieces) in together.items():
             norm = norm_of([piece.u for piece in pieces])
-            if not math.isfinite(norm):
+            finite = math.isfinite(norm)
+            if not finite and link.nonfinite == "raise":
                 raise FloatingPointError(_not_finite(norm, pieces))
             self.grad_norm = norm
-            factors[key] = link.rate(norm)
+            factors[key] = link.rate(norm) if finite else math.nan
         return factors
 
     # ---- state -----------------------------------------------------------------------------------------------
