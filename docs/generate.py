@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import tinygrad7 as tg  # noqa: E402
-from tinygrad7.tape import REGISTRY, Op  # noqa: E402
+from tinygrad7.op import REGISTRY, Op  # noqa: E402
 from tinygrad7.tensor import Tensor  # noqa: E402
 
 TITLES = {

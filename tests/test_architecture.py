@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import tinygrad7 as tg
-from tinygrad7.tape import REGISTRY, Op
+from tinygrad7.op import REGISTRY, Op
 
 ROOT = Path(tg.__file__).parent
 pytestmark = pytest.mark.host
@@ -22,6 +22,7 @@ LAYERS = [
     ["context", "domains"],
     ["node"],
     ["messages", "tensor"],
+    ["op"],
     ["tape"],
     ["random"],
     ["ops.create", "ops.erf", "ops.trigonometry"],
@@ -32,6 +33,7 @@ LAYERS = [
     ["ops.linalg"],
     ["ops.numpy_names", "ops.conv", "ops.loss", "ops.layers", "ops.recurrent_kernels", "ops.recurrent_cuda"],
     ["ops.recurrent", "ops.numpy_names"],
+    ["walk"],
     ["grad"],
     ["transforms", "checkpoint", "wengert"],
     ["diagnose", "testing", "nn"],

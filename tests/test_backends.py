@@ -13,7 +13,7 @@ from tests import standin
 from tests.helpers import host, placed
 from tinygrad7 import backend
 from tinygrad7.backend import DeviceError
-from tinygrad7.tape import REGISTRY, Op
+from tinygrad7.op import REGISTRY, Op
 from tinygrad7.testing.picks import examples
 
 OWN = sorted(name for name, op in REGISTRY.items() if op.module.startswith("tinygrad7.") and name != "transfer")

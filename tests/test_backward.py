@@ -197,7 +197,7 @@ def test_backward_within_backward() -> None:
     x = leaf()
     (square_by_inner_backward(x) * x).sum().backward()
     np.testing.assert_allclose(x.grad, 3 * np.array([1.0, 4.0, 9.0]))
-    from tinygrad7.tape import REGISTRY
+    from tinygrad7.op import REGISTRY
 
     del REGISTRY["square_by_inner_backward"]
 

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad7 as tg
 from tests.helpers import host, placed
-from tinygrad7.tape import REGISTRY
+from tinygrad7.op import REGISTRY
 from tinygrad7.testing.picks import examples
 
 OWN = sorted(name for name, op in REGISTRY.items() if op.module.startswith("tinygrad7.") and name != "transfer")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tinygrad7 as tg
 from tests.helpers import host
 from tinygrad7.context import STATE
-from tinygrad7.tape import REGISTRY, Op
+from tinygrad7.op import REGISTRY, Op
 from tinygrad7.testing import check_op, examples, strategies
 from tinygrad7.testing.ops import check_call, of_tensors, tensor_places
 from tinygrad7.testing.plain import plain

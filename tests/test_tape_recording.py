@@ -12,10 +12,10 @@ import pytest
 import tinygrad7 as tg
 from tests.helpers import host
 from tinygrad7.context import STATE, path
-from tinygrad7.grad import saved_arrays
 from tinygrad7.node import Leaf, Node
-from tinygrad7.tape import REGISTRY, inputs
+from tinygrad7.op import REGISTRY, inputs
 from tinygrad7.tensor import Tensor
+from tinygrad7.walk import saved_arrays
 
 
 def leaf(value: Any = (1.0, 2.0, 3.0), name: str | None = None) -> Tensor:

@@ -21,8 +21,8 @@ import tinygrad7 as tg
 from tests.helpers import host
 from tests.test_ops import OWN_TEST
 from tinygrad7.domains import elementwise
+from tinygrad7.op import REGISTRY, Op
 from tinygrad7.ops.reduce import sum_to
-from tinygrad7.tape import REGISTRY, Op
 from tinygrad7.testing import GradientError, check_gradients, check_op, examples, given_gradients, strategies
 from tinygrad7.testing.picks import GeneratorPick, grid
 from tinygrad7.testing.programs import composable, draw_program, fit

@@ -10,11 +10,13 @@ import numpy as np
 
 from tinygrad7.backend import Array, xp
 from tinygrad7.context import STATE, Setting
-from tinygrad7.grad import alias, pull_back, reachable
-from tinygrad7.node import BIRTH, Leaf, Node
-from tinygrad7.tape import Op, Plan, project
+from tinygrad7.grad import alias, pull_back
+from tinygrad7.node import BIRTH, Node
+from tinygrad7.op import Op, Plan
+from tinygrad7.tape import project
 from tinygrad7.tensor import Tensor
 from tinygrad7.tree import leaves, rebuild, tree_map
+from tinygrad7.walk import reachable
 
 
 def truncate(state: Any) -> Any:

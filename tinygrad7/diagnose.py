@@ -7,10 +7,10 @@ from typing import Any
 
 from tinygrad7.backend import Array
 from tinygrad7.context import Setting
-from tinygrad7.grad import contributions, fill
 from tinygrad7.node import Leaf, Node
-from tinygrad7.tape import PICKED
+from tinygrad7.op import PICKED
 from tinygrad7.tensor import Tensor
+from tinygrad7.walk import contributions, fill
 from tinygrad7.wengert import Tape
 
 ByStep = dict[int | None, Array]

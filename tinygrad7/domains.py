@@ -45,6 +45,12 @@ class Pick(Protocol):
 Domain = Callable[[Pick], Call]
 
 
+def _elementwise(domain: Domain) -> Domain:
+    """Say of a domain that its op works element by element: its rules give what has the output's shape and dtype."""
+    domain.elementwise = True  # type: ignore[attr-defined]
+    return domain
+
+
 def elementwise(interval: Interval = (-3, 3), *, away: tuple[float, ...] = (), **keywords: Any) -> Domain:
     """One array of any shape with values in ``interval``; ``keywords`` map names to their options."""
 
@@ -52,7 +58,7 @@ def elementwise(interval: Interval = (-3, 3), *, away: tuple[float, ...] = (), *
         x = pick.array(pick.shape(), *interval, away=away)
         return (x,), {name: pick.choice(options) for name, options in keywords.items()}
 
-    return domain
+    return _elementwise(domain)
 
 
 def broadcastable(
@@ -64,7 +70,7 @@ def broadcastable(
         s, t = pick.broadcastable(2)
         return (pick.array(s, *a, away=away_a), pick.array(t, *b, away=away_b)), {}
 
-    return domain
+    return _elementwise(domain)
 
 
 def pick_axis(pick: Pick, ndim: int, *, several: bool = True) -> Any:

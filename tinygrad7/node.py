@@ -16,7 +16,7 @@ from tinygrad7.backend import Array
 from tinygrad7.context import STATE, Scope
 
 if TYPE_CHECKING:
-    from tinygrad7.tape import Plan
+    from tinygrad7.op import Plan
 
 BIRTH = itertools.count(1)  # one count for the process: sorting by birth is a topological order
 
@@ -35,7 +35,7 @@ class Node:
     ``shape`` and ``dtype`` are the output's; for an op of several outputs, tuples of theirs.
     """
 
-    __slots__ = ("birth", "plan", "parents", "constants", "saved", "params", "scope", "shape", "dtype")
+    __slots__ = ("birth", "constants", "dtype", "params", "parents", "plan", "saved", "scope", "shape")
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class _NoPlan:
 class Leaf:
     """A tensor that asked for a gradient, seen from the tape: here ``.grad`` collects."""
 
-    __slots__ = ("birth", "data", "shape", "dtype", "grad", "name", "scope", "stamp", "stamped_by", "__weakref__")
+    __slots__ = ("__weakref__", "birth", "data", "dtype", "grad", "name", "scope", "shape", "stamp", "stamped_by")
     plan = _NoPlan
     parents: tuple[Any, ...] = ()
     saved: tuple[Any, ...] = ()

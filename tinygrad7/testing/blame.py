@@ -9,13 +9,13 @@ import numpy as np
 
 from tinygrad7.backend import Array, writable_array
 from tinygrad7.context import Setting, path
-from tinygrad7.grad import reachable
 from tinygrad7.messages import AnomalyError
 from tinygrad7.node import Leaf, Node
-from tinygrad7.tape import PICKED, inputs
+from tinygrad7.op import PICKED, inputs
 from tinygrad7.tensor import Tensor
 from tinygrad7.testing.orders import Mismatch, check_order
 from tinygrad7.testing.problem import Flat, differentiate, directions, evaluate, variables
+from tinygrad7.walk import reachable
 
 
 def find_op(flat: Flat, point: list[Array], level: int) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 
 from tinygrad7.backend import Array, device_of, to_numpy
 from tinygrad7.context import Setting
-from tinygrad7.grad import reachable
 from tinygrad7.messages import user_line
 from tinygrad7.node import Leaf
 from tinygrad7.ops.elementwise import add, multiply
@@ -30,6 +29,7 @@ from tinygrad7.testing.problem import (
     pull,
     variables,
 )
+from tinygrad7.walk import reachable
 
 
 class GradientError(AssertionError):

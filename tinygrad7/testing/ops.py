@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad7.backend import to_device
 from tinygrad7.context import STATE
-from tinygrad7.tape import REGISTRY, Op
+from tinygrad7.op import REGISTRY, Op
 from tinygrad7.testing.check import Verdict, check_gradients
 from tinygrad7.testing.picks import examples
 

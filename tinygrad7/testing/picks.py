@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.domains import Call, Pick, Shape
-from tinygrad7.tape import REGISTRY, Op
+from tinygrad7.op import REGISTRY, Op
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.tape import REGISTRY
+from tinygrad7.op import REGISTRY
 
 
 def sigmoid(x: Any) -> Any:

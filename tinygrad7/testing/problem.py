@@ -10,10 +10,11 @@ import numpy as np
 
 from tinygrad7.backend import Array, device_of, is_array, to_device, to_numpy, writable_array, xp
 from tinygrad7.context import STATE, Setting
-from tinygrad7.grad import gradients, reachable
+from tinygrad7.grad import gradients
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
 from tinygrad7.tree import leaves, rebuild
+from tinygrad7.walk import reachable
 
 Flat = Callable[[list[Tensor]], list[Tensor]]
 

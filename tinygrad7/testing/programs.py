@@ -11,8 +11,8 @@ import numpy as np
 
 from tinygrad7.backend import to_device, writable_array
 from tinygrad7.domains import Pick, Shape
+from tinygrad7.op import REGISTRY
 from tinygrad7.ops.elementwise import sigmoid
-from tinygrad7.tape import REGISTRY
 from tinygrad7.tensor import Tensor
 from tinygrad7.testing import plain
 from tinygrad7.testing.picks import draw_call

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad7.domains import Call, Shape
+from tinygrad7.op import REGISTRY
 from tinygrad7.ops.linalg import matmul
-from tinygrad7.tape import REGISTRY
 from tinygrad7.tensor import Tensor, tensor
 from tinygrad7.testing.picks import broadcastable as _broadcastable
 from tinygrad7.testing.picks import draw_call, grid

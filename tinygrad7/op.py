@@ -1,0 +1,196 @@
+"""What is known of an op: its signature and rules (``Op``), and what one way of using it saves (``Plan``).
+
+A derivative rule is a function of the cotangent ``g`` and whatever else it names: the output ``y``, an argument, or
+the shape of an argument (``x_shape``). The names are the save list, worked out once, when the rule is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.node import Node
+
+REGISTRY: dict[str, Op] = {}
+ONE, LEFT, RIGHT, BOTH = (True,), (True, False), (False, True), (True, True)  # which arguments are live
+
+
+class Op:
+    """What the tape knows of an op: its name, label, signature, rules and tests' domain."""
+
+    def __init__(self, forward: Callable[..., Any], label: str, domain: Any, reference: Any, outputs: int | None) -> None:
+        self.forward, self.label, self.domain, self.reference = forward, label, domain, reference
+        self.name = forward.__name__.strip("_")
+        self.doc = inspect.getdoc(forward) or ""
+        self.outputs = outputs  # None: one array; 0: a tuple whose length depends on the input
+        self.signature = inspect.signature(forward)
+        kinds = [(p.name, p.kind) for p in self.signature.parameters.values()]
+        self.variadic = next((name for name, kind in kinds if kind is inspect.Parameter.VAR_POSITIONAL), None)
+        self.names = [name for name, kind in kinds]
+        self.positional = [name for name, kind in kinds if kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        self.keywords = [name for name, kind in kinds if kind is inspect.Parameter.KEYWORD_ONLY]
+        self.defaults = {p.name: p.default for p in self.signature.parameters.values() if p.default is not p.empty}
+        self.rules: dict[str, Callable[..., Any]] = {}
+        self.into: dict[str, Callable[..., None]] = {}
+        self.joint: Callable[..., Any] | None = None
+        self.kernels: dict[str, Callable[..., Any]] = {}
+        self.tensors: list[int] = []  # positions of the arguments that can have a gradient
+        self.lean = False  # recorded by _unary or _binary?
+        self.exact = False  # elementwise: do all rules give what has the output's shape and dtype?
+        self.forget_plans()
+        self.call: Callable[..., Any] = forward
+        self.module = forward.__module__
+        self.static: frozenset[str] = frozenset()
+        self.unrolls = False
+
+    def plan(self, live: Any) -> Plan:
+        """The plan for one choice of arguments that need a gradient (positions, as a tuple of booleans)."""
+        plan = self.plans.get(live)
+        if plan is None:
+            plan = self.plans[live] = Plan(self, live)
+            if all(live):
+                self.both = plan
+            elif live == LEFT:
+                self.left = plan
+            elif live == RIGHT:
+                self.right = plan
+        return plan
+
+    def forget_plans(self) -> None:
+        """New rules: plans made for the old ones are void."""
+        self.plans: dict[Any, Plan] = {}
+        self.both: Plan | None = None  # the plans of one- and two-argument ops, where the recorders find them fast
+        self.left: Plan | None = None
+        self.right: Plan | None = None
+
+
+class Plan:
+    """For one op and one choice of live arguments: what is saved, and the rule of each live argument.
+
+    ``sources`` says where each saved value comes from: ("y",), ("arg", position), ("shape", position),
+    ("residuals",), ("index",) or ("needs",). ``rules`` is aligned with the node's parents; each entry is (place of
+    the parent, rule, pick, into). ``pick`` says which saved values the rule takes beside the cotangent: None, True (the
+    one that there is), the place of one, or an ``itemgetter`` of several.
+    """
+
+    __slots__ = ("exact", "joint", "keep", "live", "op", "recorded", "rules", "sources")
+
+    def __init__(self, op: Op, live: tuple[bool, ...]) -> None:
+        self.op, self.live = op, live
+        self.sources: list[tuple[Any, ...]] = []
+        self.rules: Any = []
+        self.joint: Any = None
+        self.exact = op.exact
+        self.recorded: Any = None  # for ``checkpoint``: its joint rule, recorded
+        if op.joint is not None:
+            names = list(inspect.signature(op.joint).parameters)[1:]
+            tensors = [("arg", position) for position in op.tensors]
+            self.rules = None
+            self.joint = (op.joint, self._pick([self._source(name, None) for name in names]))
+            self._pick(tensors)  # a reference is replayed on all of them for higher orders
+        else:
+            for index, needed in enumerate(live):
+                if needed:
+                    self.rules.append(self._rule(index))
+        if self._alone():  # the value is saved as it is, not in a tuple
+            self.rules = [(i, f, None if pick is None else _WHOLE, into) for i, f, pick, into in self.rules]
+        self.keep = self._keeper()
+
+    def _rule(self, index: int) -> tuple[int, Any, Any, Any]:
+        op = self.op
+        name = op.variadic if op.variadic else op.names[op.tensors[index]]
+        rule = op.rules[name]
+        sources = [self._source(wanted, index) for wanted in list(inspect.signature(rule).parameters)[1:]]
+        return len(self.rules), rule, self._pick(sources), op.into.get(name)
+
+    def _source(self, name: str, index: int | None) -> tuple[Any, ...]:
+        op = self.op
+        count = len(self.live)
+        if name in ("y", "residuals"):
+            return (name,)
+        if name in ("index", "needs") and name not in op.names:
+            return (name, index if name == "index" else self.live)
+        if op.variadic and name == op.variadic:
+            return ("args", count)
+        if op.variadic and name == f"{op.variadic}_shape":
+            return ("shapes", count)
+        shape = name.endswith("_shape") and name not in op.names
+        name = name.removesuffix("_shape") if shape else name
+        if name not in op.names:
+            raise TypeError(f"{op.name}: a rule names {name!r}, which is neither g, y nor one of {op.names}")
+        position = op.names.index(name)
+        if op.variadic:  # statics come after the operands
+            position = count + op.keywords.index(name)
+        return ("shape" if shape else "arg", position)
+
+    def _pick(self, sources: list[tuple[Any, ...]]) -> Any:
+        for source in sources:
+            if source not in self.sources:
+                self.sources.append(source)
+        spots = [self.sources.index(source) for source in sources]
+        return None if not spots else spots[0] if len(spots) == 1 else operator.itemgetter(*spots)
+
+    def _keeper(self) -> Callable[[Any, Any, Any], Any] | None:
+        """For ops of one or two arguments: from (first, second, y) the values to save; None where there are none."""
+        if not self.sources:
+            return None
+        spots = tuple([2 if source[0] == "y" else source[1] for source in self.sources if source[0] in ("y", "arg")])
+        if len(spots) == len(self.sources) and spots in _KEEPERS:
+            return _KEEPERS[spots]
+        return lambda a, b, y: self.save((a, b), y)
+
+    def values(self, saved: Any) -> tuple[Any, ...]:
+        """What a node of this plan saved, aligned with ``sources``."""
+        return (saved,) if self._alone() else saved  # type: ignore[no-any-return]
+
+    def _alone(self) -> bool:
+        """Whether one array is all that is saved, by an op of one or two arguments."""
+        return len(self.sources) == 1 and self.op.lean
+
+    def save(self, args: tuple[Any, ...], y: Any, residuals: Any = None) -> Any:
+        """The values of ``sources`` (one alone is not put in a tuple), for a call with these (unwrapped, complete) arguments."""
+        kept: list[Any] = []
+        for source in self.sources:
+            kind = source[0]
+            if kind == "arg":
+                kept.append(args[source[1]])
+            elif kind == "shape":
+                kept.append(np.shape(args[source[1]]) if not hasattr(args[source[1]], "shape") else args[source[1]].shape)
+            elif kind == "y":
+                kept.append(y)
+            elif kind == "residuals":
+                kept.append(residuals)
+            elif kind == "args":
+                kept.append(args[: source[1]])
+            elif kind == "shapes":
+                kept.append(tuple(a.shape for a in args[: source[1]]))
+            else:
+                kept.append(source[1])
+        return kept[0] if self._alone() else tuple(kept)
+
+
+_WHOLE = True  # the pick of a rule that takes the one saved value
+_KEEPERS: dict[tuple[int, ...], Callable[[Any, Any, Any], Any]] = {
+    (0,): lambda a, b, y: a,
+    (1,): lambda a, b, y: b,
+    (2,): lambda a, b, y: y,
+    (0, 1): lambda a, b, y: (a, b),
+    (1, 0): lambda a, b, y: (b, a),
+    (0, 2): lambda a, b, y: (a, y),
+    (2, 1): lambda a, b, y: (y, b),
+}
+
+# Beside an op of several outputs stands one small node for each of them, which says which one it is.
+PICK = Op(lambda outputs: outputs, "output", None, None, None)
+PICKED = PICK.plan(())
+PICKED.rules = None
+
+
+def inputs(node: Node) -> list[Any]:
+    """The tensor arguments of a node in order: a node where a gradient flows, else the constant."""
+    parents, constants = iter(node.parents), iter(node.constants)
+    return [next(parents) if live else next(constants) for live in node.plan.live] or list(node.parents)

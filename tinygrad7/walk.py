@@ -1,0 +1,227 @@
+"""Walking: the tape played backwards.
+
+The tape of a result is every node it was computed from, sorted by birth. ``reachable`` finds it without recursion;
+``walk`` plays it from the newest entry to the oldest, each time asking the entry's rules what its cotangent (the
+lecture's bar) contributes to its parents. Cotangents live in a dict of the call, so calls nest and threads do not meet.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array, writable_array, xp
+from tinygrad7.context import STATE
+from tinygrad7.messages import finite, played_twice, report_backward, report_stale
+from tinygrad7.node import WRITTEN, Leaf, Node, newest_write
+from tinygrad7.op import PICKED
+from tinygrad7.ops.reduce import sum_to
+from tinygrad7.tensor import Tensor
+
+_sum_to = sum_to.op.forward
+_BY_BIRTH = operator.attrgetter("birth")
+
+
+def reachable(roots: Iterable[Node | Leaf], oldest: int = 0, ends: Any = ()) -> list[Node | Leaf]:
+    """The tape of ``roots``: every node they were computed from, newest first.
+
+    It goes back to birth ``oldest``, and not beyond a node in ``ends``."""
+    stack = list(roots)
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        for parent in () if node in ends else node.parents:
+            if parent not in seen and parent.birth >= oldest:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=_BY_BIRTH, reverse=True)
+
+
+def walk(
+    tape: list[Node | Leaf],
+    bars: dict[Any, Any],
+    *,
+    wanted: set[Any] | None = None,
+    drop: bool = False,
+    visit: Callable[[Any, Any], None] | None = None,
+) -> dict[Any, Any]:
+    """Play ``tape`` (newest first) backwards from the cotangents ``bars`` of its roots; return those that stay.
+
+    What stays is the cotangent of every leaf, and of every node in ``wanted``. With ``wanted``, only nodes
+    on a way to one of them are played. ``drop`` frees what each node saved once it has been used; ``visit(node, bar)``
+    sees every cotangent when it is complete. A bar is an array that is passed on, not copied; once a second
+    contribution has come it belongs to this call (``owned``) and further ones are added in place.
+    """
+    needed = on_the_way(tape, wanted) if wanted is not None else None
+    written = newest_write()
+    watch = STATE.get().watch
+    special = needed is not None or visit is not None
+    owned: set[Any] = set()
+    kept: dict[Any, Any] = {}
+    for node in tape:
+        bar = bars.pop(node, None)
+        if bar is None:
+            continue
+        if special:
+            if visit is not None:
+                visit(node, bar)
+            if needed is not None and node in wanted:  # type: ignore[operator]
+                kept[node] = bar.copy() if node in owned else bar
+        saved, plan, parents = node.saved, node.plan, node.parents
+        if saved is None:
+            raise RuntimeError(played_twice(node, tape))
+        if node.birth < written and type(node) is Node:
+            check_stale(node)
+        if bar.__class__ is list:  # of an op of several outputs, not all of which need have been used
+            bar = fill(node, bar)
+        rules, exact = plan.rules, plan.exact
+        if rules is None:
+            if type(node) is Leaf:
+                if needed is None:
+                    kept[node] = bar if node in owned else bar.copy()
+                continue
+            if plan is PICKED:
+                hand_over(bars, node, bar)
+                continue
+            rules = _joint_rules(node, bar)
+        for i, f, pick, into in rules:
+            parent = parents[i]
+            if needed is not None and parent not in needed:
+                continue
+            old = bars.get(parent)
+            if into is not None:
+                if parent not in owned:
+                    old = bars[parent] = _buffer(parent, bar, old)
+                    owned.add(parent)
+                _add_into(into, old, bar, pick, saved)
+                continue
+            if pick is None:
+                part = f(bar)
+            elif pick is True:
+                part = f(bar, saved)
+            elif pick.__class__ is int:
+                part = f(bar, saved[pick])
+            else:
+                part = f(bar, *pick(saved))
+            given = node if exact else part
+            if given.shape != parent.shape:
+                part = _sum_to(part, parent.shape)
+            if given.dtype is not parent.dtype and part.dtype != parent.dtype:
+                part = part.astype(parent.dtype)
+            if watch and not finite(part) and finite(bar, saved):
+                report_backward(node, bar, part)
+            if old is None:
+                bars[parent] = part
+            elif parent in owned:
+                old += part
+                bars[parent] = old
+            else:
+                bars[parent] = old + part
+                owned.add(parent)
+        if drop:
+            node.saved = None
+    return kept
+
+
+def _buffer(parent: Any, bar: Any, old: Any) -> Array:
+    """An array for the cotangent of ``parent`` that rules may add into."""
+    return xp(bar).zeros(parent.shape, parent.dtype) if old is None else writable_array(old.copy())
+
+
+def _add_into(into: Any, buffer: Any, bar: Any, pick: Any, saved: Any) -> None:
+    apply_rule(lambda g, *rest: into(buffer, g, *rest), bar, pick, saved)
+
+
+def apply_rule(rule: Any, bar: Any, pick: Any, saved: Any) -> Any:
+    """A rule called with the cotangent and what it picks of the saved values (see ``op.Plan``)."""
+    if pick is None:
+        return rule(bar)
+    if pick is True:
+        return rule(bar, saved)
+    return rule(bar, saved[pick]) if type(pick) is int else rule(bar, *pick(saved))
+
+
+def on_the_way(tape: list[Node | Leaf], wanted: set[Any]) -> set[Any]:
+    """The nodes of ``tape`` from which a way leads back to one of ``wanted``."""
+    found = set(wanted)
+    for node in reversed(tape):
+        for parent in node.parents:
+            if parent in found:
+                found.add(node)
+                break
+    return found
+
+
+def hand_over(bars: dict[Any, Any], node: Node, bar: Any) -> None:
+    """Hand the cotangent of one output of an op to that op, which waits for those of all its outputs."""
+    parent = node.parents[0]
+    if parent not in bars:
+        bars[parent] = [None] * len(parent.shape)
+    k = node.params[0]
+    bars[parent][k] = bar if bars[parent][k] is None else bars[parent][k] + bar
+
+
+def fill(node: Node, bar: Any) -> Any:
+    """The cotangents of all outputs of ``node``: zeros for those that nothing used."""
+    if not isinstance(bar, list):
+        return bar
+    some = next(b for b in bar if b is not None)
+    module = xp(some._data if isinstance(some, Tensor) else some)
+    make = (lambda s, d: Tensor(module.zeros(s, d))) if isinstance(some, Tensor) else module.zeros
+    return tuple(
+        [make(s, d) if b is None else b for b, s, d in zip(bar, node.shape, node.dtype, strict=True)]
+    )
+
+
+def _joint_rules(node: Node, bar: Any) -> list[tuple[int, Any, Any, Any]]:
+    """What a joint rule gives each parent, in the form of a plan's rules."""
+    return [(i, lambda _, part=part: part, None, None) for i, (_, part) in enumerate(_joint(node, bar))]
+
+
+def _joint(node: Node, bar: Any) -> Iterable[tuple[Any, Any]]:
+    """Parents of a node with a joint rule, with what the rule gives each."""
+    rule, pick = node.plan.joint
+    bar, saved = fill(node, bar), node.saved
+    result = apply_rule(rule, bar, pick, saved)
+    given = [c for c, live in zip(result, node.plan.live, strict=True) if live]
+    return zip(node.parents, given, strict=True)
+
+
+def check_stale(node: Node) -> None:
+    """Raise if an array that ``node`` saved has been written into since."""
+    arrays = [a for a in saved_arrays(node.saved) if isinstance(a, np.ndarray) or hasattr(a, "get")]
+    for leaf in list(WRITTEN):
+        if leaf.stamp > node.birth and any(_shares(a, leaf.data) for a in arrays):
+            raise RuntimeError(report_stale(node, leaf))
+
+
+def _shares(a: Array, b: Array) -> bool:
+    return type(a) is type(b) and bool(xp(a).may_share_memory(a, b))
+
+
+def saved_arrays(saved: Any) -> list[Array]:
+    """The arrays in what a node saved, also those inside tuples, lists and dicts."""
+    if isinstance(saved, tuple | list):
+        return [a for value in saved for a in saved_arrays(value)]
+    if isinstance(saved, dict):
+        return [a for value in saved.values() for a in saved_arrays(value)]
+    return [saved] if hasattr(saved, "nbytes") else []
+
+
+def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
+    """Each parent of ``node`` with what the cotangent ``bar`` of node contributes to it, in its shape and dtype."""
+    if node.plan is PICKED:
+        raise TypeError("an output of an op has no rule of its own")
+    if node.plan.joint is not None:
+        pairs: Iterable[tuple[Any, Any]] = _joint(node, bar)
+    else:
+        saved, bar = node.saved, fill(node, bar)
+        pairs = [
+            (parent, apply_rule(f, bar, pick, saved))
+            for parent, (_, f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
+        ]
+    for parent, c in pairs:
+        yield parent, (c if c.shape == parent.shape else sum_to(c, parent.shape)).astype(parent.dtype, copy=False)
