@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -40,10 +41,16 @@ def draw(
     its ending as svg, png, pdf or dot. ``y`` is a tensor or a ``Tape``. Raises ``ValueError`` for an option that does
     not exist, ``RendererError`` where nothing can render a file.
     """
-    drawing = compose(
-        y, values=values, gradients=gradients, level=level, fold=fold, time=time, backward=backward, expand=expand
-    )
-    graph = digraph(write(drawing), attributes(drawing))
+    collecting = gc.isenabled()
+    gc.disable()  # thousands of small objects, none of them garbage: the collector would only walk them again and again
+    try:
+        drawing = compose(
+            y, values=values, gradients=gradients, level=level, fold=fold, time=time, backward=backward, expand=expand
+        )
+        graph = digraph(write(drawing), attributes(drawing))
+    finally:
+        if collecting:
+            gc.enable()
     if path is not None:
         save(graph.source, path)
     return graph

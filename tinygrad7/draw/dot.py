@@ -100,6 +100,12 @@ def write(drawing: Drawing) -> list[str]:
         lines += [_back(edge, scale) for edge in drawing.picture.edges if edge.src.kind not in ("input", "cut")]
     if scale is not None:
         lines.append(_legend(drawing))
+    if any(box.gradient for box in drawing.picture.boxes):
+        fill, border, text = GRADIENT
+        lines.append(
+            f'passes [label="recorded backward pass" style="rounded,filled" fillcolor="{fill}" color="{border}" '
+            f'fontcolor="{text}" fontsize=9 pos="{n(drawing.size[0] / 2)},-{90 if scale is not None else 24}.0" width=1.6 height=0.26]'
+        )
     return lines
 
 
@@ -181,7 +187,11 @@ def _back(edge: Edge, scale: Any) -> str:
     path = [*path[:-1], tip][::-1]
     upright = abs(path[1][0] - path[0][0]) < 0.5, abs(path[-1][0] - path[-2][0]) < 0.5
     right, down = (5.0, 0.0) if all(upright) else (4.0, 4.0) if any(upright) else (0.0, 5.0)
+    if not any(upright) and len(path) > 8 and any(abs(a[0] - b[0]) < 0.1 < abs(a[1] - b[1]) for a, b in zip(path, path[1:], strict=False)):
+        right = 4.0
     moved = [(x + right, y - down) for x, y in path]
+    if not any(upright):
+        moved[0], moved[-1] = (path[0][0], moved[0][1]), (path[-1][0], moved[-1][1])
     (ax, ay), (bx, by) = moved[-2], moved[-1]
     d = max(((ax - bx) ** 2 + (ay - by) ** 2) ** 0.5, 0.01)
     moved[-1] = (bx + (ax - bx) * min(6 / d, 0.9), by + (ay - by) * min(6 / d, 0.9))
@@ -200,9 +210,9 @@ def _legend(drawing: Drawing) -> str:
     cells = "".join(
         f'<TD BGCOLOR="{scale.style(scale.middle * 10.0 ** k)[0]}" WIDTH="16" HEIGHT="7" FIXEDSIZE="TRUE"></TD>' for k in range(-3, 4)
     )
-    text = f"gradient norm   median {scale.middle:.2g}   from {scale.least:.2g} to {scale.most:.2g}"
+    text = f"gradient norm: {scale.middle:.2g} where the backward pass starts, {scale.least:.2g} to {scale.most:.2g} in all"
     label = (
         f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD COLSPAN="9"><FONT POINT-SIZE="9">{markup(text)}</FONT>'
         f'</TD></TR><TR><TD><FONT POINT-SIZE="8">÷ 1000 </FONT></TD>{cells}<TD><FONT POINT-SIZE="8"> × 1000</FONT></TD></TR></TABLE>'
     )
-    return f'legend [label=<{label}> shape=plain pos="{n(drawing.size[0] / 2)},-32" width=5.6 height=0.7 fontcolor="{FAINT}"]'
+    return f'legend [label=<{label}> shape=plain pos="{n(drawing.size[0] / 2)},-32" width=6.4 height=0.7 fontcolor="{FAINT}"]'

@@ -141,6 +141,8 @@ def _clusters(picture: Picture) -> list[Cluster]:
                 cluster = found[scope] = Cluster(scope, scope.parent, title, scope.kind)
                 if scope.kind == "module":
                     cluster.title = module_title(scope)
+                elif scope.detail == "backward":
+                    cluster.title += "  backward"
             chain.append(cluster)
             x, y, right, top = cluster.cells
             cluster.cells = (min(x, box.X), min(y, box.Y), max(right, box.X + box.across - 1), max(top, box.Y + box.up - 1))

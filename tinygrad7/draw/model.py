@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.context import Scope, chain
-from tinygrad7.grad import reachable
 from tinygrad7.node import Leaf, Node
-from tinygrad7.tape import PICKED, inputs
+from tinygrad7.op import PICKED, inputs
 from tinygrad7.tensor import Cut, Tensor
+from tinygrad7.walk import reachable
 
-SIGNS = {"+": "+", "-": "−", "−": "−", "×": "×", "*": "×", "/": "/", "÷": "÷", "**": "**", "^": "^", "@": "@"}
+SIGNS = frozenset("+−×÷^")  # an operand that is a number stands beside these: ``× 2``
 
 
 @dataclass(slots=True, eq=False)
@@ -125,6 +125,7 @@ class _Maker:
         self.owned: dict[Any, Box] = {}
         self.merged: dict[Any, Edge] = {}
         self.paths: dict[Any, tuple[Scope, ...]] = {None: ()}
+        self.mirrors: dict[Scope, Scope] = {}
         self.births: dict[int, Any] | None = None
         self.nodes = nodes
         self.containers: set[Scope] = set()
@@ -136,8 +137,23 @@ class _Maker:
     def path(self, scope: Scope | None) -> tuple[Scope, ...]:
         found = self.paths.get(scope)
         if found is None:
-            found = self.paths[scope] = chain(scope)
+            found = chain(scope)
+            if any(s.kind == "backward" for s in found):
+                found = self.mirrored(found)
+            self.paths[scope] = found
         return found
+
+    def mirrored(self, path: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        """Blocks of their own for what a recorded backward pass computed, beside those of the forward pass."""
+        copies: list[Scope] = []
+        for scope in path:
+            if scope.kind != "backward":
+                copy = self.mirrors.get(scope)
+                if copy is None:
+                    outer = copies[-1] if copies else None
+                    copy = self.mirrors[scope] = Scope(outer, scope.name, scope.index, scope.kind, "backward")
+                copies.append(copy)
+        return tuple(copies)
 
     def owner(self, path: tuple[Scope, ...]) -> int | None:
         """How much of ``path`` lies outside the box that collects it at this level; None where nothing does."""
@@ -179,8 +195,12 @@ class _Maker:
             box.variadic, box.op = node.plan.op.variadic is not None, node.plan.op.label
         box.shape, box.dtype = node.shape, node.dtype
         scope_ = node.scope
-        if scope_ is not None and scope_.bad:
-            box.bad = True
+        if scope_ is not None:
+            box.bad |= scope_.bad
+            while scope_ is not None and scope_.kind == "line":
+                scope_ = scope_.parent
+            if scope_ is not None and (scope_.kind == "backward" or any(s.detail == "backward" for s in path)):
+                box.gradient, box.op = True, "∂" + box.op
         self.box_of[node] = box
         self.arguments(node, box, cut is None)
 
@@ -211,7 +231,7 @@ class _Maker:
                 if key in self.merged:
                     self.merged[key].count += 1
                     continue
-                self.merged[key] = edge = Edge(source, box, slot, output)
+                self.merged[key] = edge = Edge(source, box, -1, output)
                 self.edges.append(edge)
             source.uses += 1
         if single:
@@ -322,7 +342,7 @@ def number_text(value: Any) -> str:
 
 def op_label(node: Node, numbers: list[tuple[int, Any]]) -> str:
     """The op's label with what it was given beside tensors: ``× 2``, ``[3:5]``, ``sum axis 0``."""
-    label: str = node.plan.op.label
+    label: str = node.plan.op.label.replace("-", "−") if node.plan.op.label == "-" else node.plan.op.label
     if label == "[ ]":
         return _index(node.params[0]) if node.params else label
     if len(numbers) == 1 and label in SIGNS:

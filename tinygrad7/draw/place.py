@@ -214,7 +214,7 @@ def _is_first_state(grid: Grid, box: Box) -> bool:
     """Whether a source only starts what the column before brings everywhere else."""
     for edge in grid.out[box]:
         role = edge.dst.role
-        if edge.cut or role is None:
+        if edge.cut or role is None or edge.slot < 0:
             return False
         others = [o for k, o in islice(role.boxes.items(), 6) if k != edge.dst.column]
         if not any(e.slot == edge.slot and e.src.column not in (None, o.column) for o in others for e in grid.into[o]):

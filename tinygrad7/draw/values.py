@@ -110,12 +110,18 @@ def norm(bar: Any) -> float | None:
 
 
 class Scale:
-    """Colour and width for a gradient norm: on a logarithmic scale around the median, three decades either way."""
+    """Colour and width for a gradient norm: logarithmic, three decades either way of where the backward pass starts.
+
+    So what has vanished on the way back is pale and thin, and what has exploded red and thick.
+    """
 
     def __init__(self, picture: Picture) -> None:
-        norms = sorted(b.norm for b in picture.boxes if b.norm and math.isfinite(b.norm))
-        self.least, self.most = (norms[0], norms[-1]) if norms else (0.0, 0.0)
-        self.middle = norms[len(norms) // 2] if norms else 1.0
+        boxes = [b for b in picture.boxes if b.norm and math.isfinite(b.norm)]
+        norms = [b.norm for b in boxes if b.norm is not None]
+        self.least, self.most = min(norms, default=0.0), max(norms, default=0.0)
+        late = [b.norm for b in boxes if b.kind == "op" and b.norm is not None and not b.root] or norms
+        late = sorted(late[-max(3, len(late) // 10) :])
+        self.middle = late[len(late) // 2] if late else 1.0
 
     def style(self, value: float | None) -> tuple[str, float]:
         if value is None:
