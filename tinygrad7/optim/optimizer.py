@@ -112,8 +112,9 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
-        for tensor in self.params:
-            tensor.grad = None
+        for group in self.groups:
+            for tensor in group.params:
+                tensor._node.grad = None  # type: ignore[union-attr]  # leaves all: checked when they were given
 
     # ---- the step --------------------------------------------------------------------------------------------
 
