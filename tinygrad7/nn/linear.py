@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tinygrad7.nn import init
@@ -57,7 +58,8 @@ class Flatten(Module):
         self.start = start
 
     def forward(self, x: Any) -> Any:
-        return _reshape(x, (*shape_of(x)[: self.start], -1))
+        shape = shape_of(x)
+        return _reshape(x, (*shape[: self.start], math.prod(shape[self.start :])))
 
 
 class Dropout(Module):

@@ -17,11 +17,11 @@ import numpy as np
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
+from tinygrad7.ops.indexing import getitem
+from tinygrad7.ops.linalg import einsum
 from tinygrad7.ops.reduce import max as largest
 from tinygrad7.ops.reduce import mean
-from tinygrad7.ops.indexing import getitem
 from tinygrad7.ops.shape import _reshape, pad, shape_of, stack
-from tinygrad7.ops.linalg import einsum
 from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor
 
@@ -31,7 +31,7 @@ _CACHED = 2**17  # elements of columns at a time: half a megabyte in float32, wh
 
 def _pair(value: Any, name: str, what: str, least: int) -> Pair:
     """A number for both directions, or one for each (height, width)."""
-    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or any(not isinstance(n, int | np.integer) or n < least for n in pair):
         raise ValueError(f"{name}: {what} must be an integer ≥ {least} or a pair of them, not {value!r}")
     return int(pair[0]), int(pair[1])
