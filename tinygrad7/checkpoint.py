@@ -83,7 +83,8 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
     shapes, dtypes = tuple([y.shape for y in values]), tuple([y.dtype for y in values])
     node = Node(plan, parents, (), state.scope, shapes, dtypes)
     made = iter(project(node, tuple(values)))
-    return rebuild(result, iter([next(made) if isinstance(t, Tensor) and t.requires_grad else t for t in leaves(result)]))
+    kept = [next(made) if live else t for t, live in zip(leaves(result), live_outputs, strict=True)]
+    return rebuild(result, iter(kept))
 
 
 class _SegmentPlan(Plan):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -115,7 +115,7 @@ class Setting:
 
     def __call__(self, f: F) -> F:
         if inspect.isgeneratorfunction(f):
-            return self._wrap_generator(f)
+            return self._wrap_generator(f)  # type: ignore[no-any-return]
         if inspect.iscoroutinefunction(f):
 
             @functools.wraps(f)
@@ -136,7 +136,7 @@ class Setting:
         """The setting holds while the generator runs, not while it waits for its consumer."""
 
         @functools.wraps(f)
-        def wrapped(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             generator = f(*args, **kwargs)
             resume, value = generator.send, None
             try:
@@ -145,7 +145,7 @@ class Setting:
                         try:
                             item = resume(value)
                         except StopIteration as stop:
-                            return stop.value  # noqa: B901
+                            return stop.value
                     try:
                         resume, value = generator.send, (yield item)
                     except GeneratorExit:
@@ -159,7 +159,7 @@ class Setting:
         return wrapped
 
 
-class no_grad(Setting):  # noqa: N801
+class no_grad(Setting):
     """Nothing is recorded inside: ``with no_grad(): ...`` or ``@no_grad()`` on a function or generator function."""
 
     __slots__ = ()
@@ -168,7 +168,7 @@ class no_grad(Setting):  # noqa: N801
         super().__init__(recording=False)
 
 
-class enable_grad(Setting):  # noqa: N801
+class enable_grad(Setting):
     """Recording is on again inside, for use within ``no_grad``."""
 
     __slots__ = ()
@@ -177,7 +177,7 @@ class enable_grad(Setting):  # noqa: N801
         super().__init__(recording=True)
 
 
-class detect_anomaly(Setting):  # noqa: N801
+class detect_anomaly(Setting):
     """Stop at the first op, forward or backward, whose result is not finite while its inputs were.
 
     The ``AnomalyError`` names the op, the scope and time step, statistics of every operand and the user's line.
@@ -189,7 +189,7 @@ class detect_anomaly(Setting):  # noqa: N801
         super().__init__(watch=True)
 
 
-class device(Setting):  # noqa: N801
+class device(Setting):
     """New tensors live on ``name`` ('cpu', 'cuda', 'cuda:1') inside. Raises ``DeviceError`` where it is not there."""
 
     __slots__ = ()
@@ -198,7 +198,7 @@ class device(Setting):  # noqa: N801
         super().__init__(device=check_device(name))
 
 
-class default_dtype(Setting):  # noqa: N801
+class default_dtype(Setting):
     """Tensors made from Python floats have this dtype from now on, or inside ``with default_dtype(...)`` only.
 
     Per thread, as every setting. Raises ``TypeError`` for a dtype that is not float16, float32 or float64.
@@ -229,10 +229,10 @@ def check_dtype(dtype: Any) -> np.dtype:
         raise TypeError(f"{dtype!r} is no dtype: use 'float32', 'float64', numpy.int64, ...") from None
     if found.kind not in "fiub" or found.itemsize > 8:
         raise TypeError(f"a tensor cannot have dtype {found}: use float16, float32, float64, an integer or bool")
-    return found
+    return found  # type: ignore[no-any-return]
 
 
-class scope:  # noqa: N801
+class scope:
     """Ops recorded inside stand under this name in tapes, drawings and messages: ``with scope("encoder"): ...``."""
 
     __slots__ = ("arguments", "entered")
@@ -256,7 +256,7 @@ class scope:  # noqa: N801
         STATE.set(before if now is during else now.replace(scope=before.scope))
 
 
-class step(scope):  # noqa: N801
+class step(scope):
     """Ops recorded inside belong to time step ``t``: ``with step(t): h = cell(x[t], h)``."""
 
     __slots__ = ()

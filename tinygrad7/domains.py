@@ -30,7 +30,13 @@ class Pick(Protocol):
         """A shape."""
 
     def array(
-        self, shape: Shape, low: float = -3.0, high: float = 3.0, *, away: tuple[float, ...] = (), distinct: bool = False
+        self,
+        shape: Shape,
+        low: float = -3.0,
+        high: float = 3.0,
+        *,
+        away: tuple[float, ...] = (),
+        distinct: bool = False,
     ) -> np.ndarray:
         """float64 values between low and high, at least 0.1 away from each of ``away``; with ``distinct``, no two
         nearer to each other than 0.01 (so that no maximum is tied)."""

@@ -18,7 +18,7 @@ from tinygrad7.walk import apply_rule, check_stale, fill, hand_over, on_the_way,
 # ---- the walk of walk.py, recorded: for derivatives of derivatives -----------------------------------------------
 
 
-def walk_recorded(tape: list[Node | Leaf], bars: dict[Any, Any], wanted: set[Any]) -> dict[Any, Any]:
+def walk_recorded(tape: list[Any], bars: dict[Any, Any], wanted: set[Any]) -> dict[Any, Any]:
     """As ``walk``, on tensors: the rules are recorded, so what comes out can be differentiated again."""
     needed = on_the_way(tape, wanted)
     written = newest_write()
@@ -40,7 +40,8 @@ def walk_recorded(tape: list[Node | Leaf], bars: dict[Any, Any], wanted: set[Any
         if node.birth < written:
             check_stale(node)
         with Setting(scope=Scope(node.scope, "backward", kind="backward")):  # drawings tell the two passes apart
-            for parent, contribution in _joint_recorded(node, bar) if plan.joint else _rules_recorded(node, bar, needed):
+            pairs = _joint_recorded(node, bar) if plan.joint else _rules_recorded(node, bar, needed)
+            for parent, contribution in pairs:
                 if parent not in needed:
                     continue
                 if contribution.shape != parent.shape:
@@ -112,7 +113,7 @@ def call_reference(node: Node, operands: Sequence[Any]) -> Any:
 
 def alias(x: Tensor) -> Tensor:
     """The same value under a new node: a variable of its own, through which gradients reach ``x``."""
-    return astype(x, x.dtype)
+    return astype(x, x.dtype)  # type: ignore[no-any-return]
 
 
 # ---- what people call --------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def backward(self: Tensor, seed: Any = None, *, retain_graph: bool = False) -> N
             leaf.grad = writable_array(gradient if leaf.grad is None else leaf.grad + gradient)
 
 
-Tensor.backward = backward  # type: ignore[method-assign]
+Tensor.backward = backward  # type: ignore[assignment, method-assign]
 
 
 def gradients(
@@ -166,14 +167,18 @@ def gradients(
     """
     ys = [ys] if isinstance(ys, Tensor) else list(ys)
     xs = [xs] if isinstance(xs, Tensor) else list(xs)
-    seeds = [None] * len(ys) if seeds is None else [seeds] if isinstance(seeds, Tensor) or not isinstance(seeds, list | tuple) else list(seeds)
+    if seeds is None:
+        seeds = [None] * len(ys)
+    seeds = list(seeds) if isinstance(seeds, list | tuple) else [seeds]
     if len(seeds) != len(ys):
         raise ValueError(f"gradients: {len(ys)} outputs but {len(seeds)} seeds; give one for each")
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor):
             raise TypeError(f"gradients: xs[{i}] is a {type(x).__name__}; tensors of a recorded graph are needed")
         if x._node is None and unreached != "zero":
-            raise ValueError(f"gradients: xs[{i}] {x.shape} is a constant: it needs requires_grad=True, or an op before it")
+            raise ValueError(
+                f"gradients: xs[{i}] {x.shape} is a constant: it needs requires_grad=True, or an op before it"
+            )
     wanted = {x._node for x in xs if x._node is not None}
     with Setting(recording=create_graph):
         found = pull_back(ys, seeds, wanted, recorded=create_graph)
@@ -183,7 +188,9 @@ def gradients(
         if value is None:
             if unreached != "zero":
                 name = repr(x.name) if x.name else f"xs[{i}] of shape {x.shape}"
-                raise ValueError(f'gradients: the output does not depend on {name}; use unreached="zero" if it need not')
+                raise ValueError(
+                    f'gradients: the output does not depend on {name}; use unreached="zero" if it need not'
+                )
             value = xp(x._data).zeros(x.shape, x.dtype)
         results.append(value if isinstance(value, Tensor) else Tensor(value))
     return results

@@ -11,8 +11,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tinygrad7.node import Node
 
 REGISTRY: dict[str, Op] = {}
@@ -22,7 +20,9 @@ ONE, LEFT, RIGHT, BOTH = (True,), (True, False), (False, True), (True, True)  # 
 class Op:
     """What the tape knows of an op: its name, label, signature, rules and tests' domain."""
 
-    def __init__(self, forward: Callable[..., Any], label: str, domain: Any, reference: Any, outputs: int | None) -> None:
+    def __init__(
+        self, forward: Callable[..., Any], label: str, domain: Any, reference: Any, outputs: int | None
+    ) -> None:
         self.forward, self.label, self.domain, self.reference = forward, label, domain, reference
         self.name = forward.__name__.strip("_")
         self.doc = inspect.getdoc(forward) or ""
@@ -41,7 +41,10 @@ class Op:
         self.tensors: list[int] = []  # positions of the arguments that can have a gradient
         self.lean = False  # recorded by _unary or _binary?
         self.exact = False  # elementwise: do all rules give what has the output's shape and dtype?
-        self.forget_plans()
+        self.plans: dict[Any, Plan] = {}
+        self.both: Plan | None = None  # the plans of one- and two-argument ops, where the recorders find them fast
+        self.left: Plan | None = None
+        self.right: Plan | None = None
         self.call: Callable[..., Any] = forward
         self.module = forward.__module__
         self.static: frozenset[str] = frozenset()
@@ -62,10 +65,8 @@ class Op:
 
     def forget_plans(self) -> None:
         """New rules: plans made for the old ones are void."""
-        self.plans: dict[Any, Plan] = {}
-        self.both: Plan | None = None  # the plans of one- and two-argument ops, where the recorders find them fast
-        self.left: Plan | None = None
-        self.right: Plan | None = None
+        self.plans.clear()
+        self.both = self.left = self.right = None
 
 
 class Plan:
@@ -143,23 +144,23 @@ class Plan:
             return _KEEPERS[spots]
         return lambda a, b, y: self.save((a, b), y)
 
-    def values(self, saved: Any) -> tuple[Any, ...]:
+    def values(self, saved: Any) -> Any:
         """What a node of this plan saved, aligned with ``sources``."""
-        return (saved,) if self._alone() else saved  # type: ignore[no-any-return]
+        return (saved,) if self._alone() else saved
 
     def _alone(self) -> bool:
         """Whether one array is all that is saved, by an op of one or two arguments."""
         return len(self.sources) == 1 and self.op.lean
 
     def save(self, args: tuple[Any, ...], y: Any, residuals: Any = None) -> Any:
-        """The values of ``sources`` (one alone is not put in a tuple), for a call with these (unwrapped, complete) arguments."""
+        """The values of ``sources`` for a call with these (unwrapped, complete) arguments."""
         kept: list[Any] = []
         for source in self.sources:
             kind = source[0]
             if kind == "arg":
                 kept.append(args[source[1]])
             elif kind == "shape":
-                kept.append(np.shape(args[source[1]]) if not hasattr(args[source[1]], "shape") else args[source[1]].shape)
+                kept.append(getattr(args[source[1]], "shape", ()))
             elif kind == "y":
                 kept.append(y)
             elif kind == "residuals":

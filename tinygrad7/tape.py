@@ -65,7 +65,7 @@ def primitive(
         recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
         op.lean = recorder is not _general
         op.exact = op.lean and op.module.startswith("tinygrad7.") and getattr(domain, "elementwise", False)
-        public = functools.wraps(forward)(recorder(op))
+        public: Any = functools.wraps(forward)(recorder(op))
         op.call = public
         public.op = op
         public.vjp = functools.partial(_vjp, public)
@@ -181,6 +181,8 @@ def _binary(op: Op) -> Any:
             raise explain(op, (a, b), error) from error
         if not state.recording or (up is None and vp is None):
             return watched(op, (u, v), Tensor(y), state) if state.watch else Tensor(y)
+        parents: tuple[Any, ...]
+        constants: tuple[Any, ...]
         if vp is None:
             plan, parents, constants = op.left or op.plan(LEFT), (up,), (constant(b),)
             if constants[0] is not b:
@@ -210,7 +212,10 @@ def _general(op: Op) -> Any:
                 raw[i] = value._data
                 if value._node is not None:
                     if i not in tensors:
-                        raise TypeError(f"{op.name}: no gradient can flow into {(op.names * 2)[i]!r}; pass it as an array, or .detach() it, if none is meant")
+                        raise TypeError(
+                            f"{op.name}: no gradient can flow into {(op.names * 2)[i]!r}; pass it as an array, or "
+                            ".detach() it, if none is meant"
+                        )
                     recorded = True
             elif value is not None and i in tensors and type(value) not in _NUMBERS:
                 raw[i] = operand(value)
@@ -283,10 +288,7 @@ def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
 def project(node: Node, outputs: tuple[Array, ...]) -> tuple[Tensor, ...]:
     """A tensor for each output of an op that has several; each has a node of its own that says which it is."""
     return tuple(
-        [
-            Tensor(y, Node(PICKED, (node,), (), node.scope, y.shape, y.dtype, (), (k,)))
-            for k, y in enumerate(outputs)
-        ]
+        [Tensor(y, Node(PICKED, (node,), (), node.scope, y.shape, y.dtype, (), (k,))) for k, y in enumerate(outputs)]
     )
 
 
@@ -294,7 +296,7 @@ _NUMBERS = frozenset({int, float, bool})
 
 
 def operand(value: Any) -> Any:
-    """A raw operand as the forward function takes it: numbers and arrays as they are, lists as ``tensor`` reads them."""
+    """A raw operand as the forward function takes it: numbers and arrays stay, lists become what ``tensor`` reads."""
     if type(value) in _NUMBERS or is_array(value):
         return value
     return as_array(value, device=STATE.get().device)
@@ -304,7 +306,7 @@ def own(value: Any) -> Any:
     """``value``, copied if it is an array (or a tuple that holds arrays): later writes to it change nothing here."""
     if isinstance(value, tuple):
         return tuple([own(v) for v in value])
-    return value.copy() if hasattr(value, "flags") and getattr(value, "ndim", 0) else value
+    return value.copy() if hasattr(value, "flags") and value.ndim else value
 
 
 def constant(value: Any) -> Any:

@@ -93,7 +93,9 @@ def value_and_grad(f: Fun, argnums: int | tuple[int, ...] = 0) -> Fun:
             (out,) = _outputs(y, "grad") if not isinstance(y, list | tuple | dict) else (None,)
             if out is None or out.size != 1:
                 shape = f"shape {out.shape}" if out is not None else f"a {type(y).__name__}"
-                raise ValueError(f"grad: the function must return one scalar tensor, it returned {shape}; use vjp or jacobian")
+                raise ValueError(
+                    f"grad: the function must return one scalar tensor, it returned {shape}; use vjp or jacobian"
+                )
             trees = tuple([inner[n] for n in chosen])
             found = gradients([out], leaves(trees), create_graph=keep, unreached="zero")
         grads = rebuild(trees, iter(found))
@@ -136,7 +138,9 @@ def _like(values: Any, models: list[Tensor], tree: Any, what: str) -> list[Any]:
     """The leaves of ``values`` as tensors with the dtype and device of ``models``, checked against their shapes."""
     found = leaves(values) if isinstance(tree, list | tuple | dict) else [values]
     if len(found) != len(models):
-        raise ValueError(f"{what} has {len(found)} leaves, {len(models)} are needed: nest it like the value it belongs to")
+        raise ValueError(
+            f"{what} has {len(found)} leaves, {len(models)} are needed: nest it like the value it belongs to"
+        )
     result = []
     for value, model in zip(found, models, strict=True):
         if not isinstance(value, Tensor):
@@ -236,5 +240,3 @@ def ggnvp(f: Fun, loss: Fun, x: Any, v: Any) -> Any:
         curved = hvp(loss, z if keep else _result(z, False), rebuild(z, iter(forward)))
         found = gradients(outputs, leaves(inner), leaves(curved), create_graph=keep, unreached="zero")
     return _result(rebuild(inner, iter(found)), keep)
-
-

@@ -25,7 +25,7 @@ _sum_to = sum_to.op.forward
 _BY_BIRTH = operator.attrgetter("birth")
 
 
-def reachable(roots: Iterable[Node | Leaf], oldest: int = 0, ends: Any = ()) -> list[Node | Leaf]:
+def reachable(roots: Iterable[Any], oldest: int = 0, ends: Any = ()) -> list[Any]:
     """The tape of ``roots``: every node they were computed from, newest first.
 
     It goes back to birth ``oldest``, and not beyond a node in ``ends``."""
@@ -41,7 +41,7 @@ def reachable(roots: Iterable[Node | Leaf], oldest: int = 0, ends: Any = ()) -> 
 
 
 def walk(
-    tape: list[Node | Leaf],
+    tape: list[Any],
     bars: dict[Any, Any],
     *,
     wanted: set[Any] | None = None,
@@ -144,7 +144,7 @@ def apply_rule(rule: Any, bar: Any, pick: Any, saved: Any) -> Any:
     return rule(bar, saved[pick]) if type(pick) is int else rule(bar, *pick(saved))
 
 
-def on_the_way(tape: list[Node | Leaf], wanted: set[Any]) -> set[Any]:
+def on_the_way(tape: list[Any], wanted: set[Any]) -> set[Any]:
     """The nodes of ``tape`` from which a way leads back to one of ``wanted``."""
     found = set(wanted)
     for node in reversed(tape):
@@ -171,9 +171,7 @@ def fill(node: Node, bar: Any) -> Any:
     some = next(b for b in bar if b is not None)
     module = xp(some._data if isinstance(some, Tensor) else some)
     make = (lambda s, d: Tensor(module.zeros(s, d))) if isinstance(some, Tensor) else module.zeros
-    return tuple(
-        [make(s, d) if b is None else b for b, s, d in zip(bar, node.shape, node.dtype, strict=True)]
-    )
+    return tuple([make(s, d) if b is None else b for b, s, d in zip(bar, node.shape, node.dtype, strict=True)])
 
 
 def _joint_rules(node: Node, bar: Any) -> list[tuple[int, Any, Any, Any]]:

@@ -1,4 +1,4 @@
-"""``Tape``: the recorded computation as the list that Wengert wrote in 1964, one line an op, to read and to play with."""
+"""``Tape``: the recorded computation as the list that Wengert wrote in 1964, one line an op, to read and play with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygrad7.walk import fill, reachable, saved_arrays, walk
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a tape. ``inputs`` are the indices of the entries it was computed from; ``op`` is "leaf" for leaves."""
+    """One line of a tape. ``inputs``: the indices of the entries it was computed from; ``op``: "leaf" for a leaf."""
 
     index: int
     op: str
@@ -51,7 +51,7 @@ class Tape:
                 what = f"a constant of shape {t.shape}" if isinstance(t, Tensor) else f"a {type(t).__name__}"
                 raise ValueError(f"Tape: a recorded tensor is needed, this is {what}; give an input requires_grad=True")
         roots = list(dict.fromkeys(t._node for t in self.outputs))
-        self.nodes: list[Node | Leaf] = reachable(roots)[::-1]  # type: ignore[arg-type]
+        self.nodes: list[Any] = reachable(roots)[::-1]
         self.place: dict[Any, int] = {node: i for i, node in enumerate(self.nodes)}
 
     def __len__(self) -> int:
@@ -95,8 +95,8 @@ class Tape:
     @property
     def nbytes(self) -> int:
         """Bytes that the rules of this tape keep alive, each array counted once."""
-        arrays = {_memory(a): a.nbytes for node in self.nodes if isinstance(node, Node) for a in saved_arrays(node.saved)}
-        return sum(arrays.values())
+        nodes = [node for node in self.nodes if isinstance(node, Node)]
+        return sum({_memory(a): a.nbytes for node in nodes for a in saved_arrays(node.saved)}.values())
 
     def values(self) -> list[Any]:
         """The forward value of every entry (a tuple for an op of several outputs), computed again from the leaves.
@@ -106,16 +106,18 @@ class Tape:
         return [tuple(t._data for t in v) if isinstance(v, tuple) else v._data for v in found]
 
     def cotangents(self, seed: Any = None) -> list[Any]:
-        """The bar of every entry, the derivative of the output (times ``seed``) with respect to it; None where none arrives.
+        """The bar of every entry: the derivative of the output (times ``seed``) with respect to it.
 
-        The tape stays as it was; one that backward has already played is recorded again first."""
+        None where none arrives. The tape stays as it was; one that backward has already played is recorded again first.
+        Raises ``ValueError`` for an output that is not scalar, without a seed of its shape."""
         if any(isinstance(node, Node) and node.saved is None for node in self.nodes):
             again = self._again(expand=lambda node: False, recording=True)
             nodes = [v[0]._node.parents[0] if isinstance(v, tuple) else v._node for v in again]
             played = Tape([again[self.place[t._node]] for t in self.outputs])
             bars = dict(zip(played.nodes, played.cotangents(seed), strict=True))
             return [bars.get(node) for node in nodes]
-        bars, found = self._seeds(seed), {}
+        bars = self._seeds(seed)
+        found: dict[Any, Any] = {}
         with Setting(recording=False):
             walk(self.nodes[::-1], bars, visit=lambda node, bar: found.__setitem__(node, _kept(node, bar)))
         return [found.get(node) for node in self.nodes]
@@ -142,7 +144,7 @@ class Tape:
         newest = self.nodes[-1].birth
         for leaf in list(WRITTEN):
             if leaf.stamp > newest and leaf in self.place:
-                raise RuntimeError(report_stale(self.nodes[-1], leaf))  # type: ignore[arg-type]
+                raise RuntimeError(report_stale(self.nodes[-1], leaf))
         done: list[Any] = []
         for node in self.nodes:
             if isinstance(node, Leaf):

@@ -17,29 +17,60 @@ def _made(array: Any, dtype: Any, requires_grad: bool, name: str | None, device:
     return tensor(array.astype(wanted, copy=False), requires_grad=requires_grad, name=name, device=device)
 
 
-def zeros(shape: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None) -> Tensor:
+def zeros(
+    shape: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None
+) -> Tensor:
     """Zeros of ``shape``, in the default dtype unless ``dtype`` is given."""
     return _made(np.zeros(shape), dtype, requires_grad, name, device)
 
 
-def ones(shape: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None) -> Tensor:
+def ones(
+    shape: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None
+) -> Tensor:
     """Ones of ``shape``, in the default dtype unless ``dtype`` is given."""
     return _made(np.ones(shape), dtype, requires_grad, name, device)
 
 
-def full(shape: Any, value: float, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None) -> Tensor:
+def full(
+    shape: Any,
+    value: float,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+    device: str | None = None,
+) -> Tensor:
     """``value`` everywhere, in the default dtype unless ``dtype`` is given."""
     return _made(np.full(shape, value), dtype, requires_grad, name, device)
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None) -> Tensor:
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+    device: str | None = None,
+) -> Tensor:
     """The numbers from ``start`` (0 if only one is given) up to but without ``stop``; integers give an int64 tensor."""
     array = np.arange(start, step=step) if stop is None else np.arange(start, stop, step)
-    wanted = dtype if dtype is not None else STATE.get().dtype if array.dtype.kind == "f" or requires_grad else array.dtype
+    wanted = (
+        dtype if dtype is not None else STATE.get().dtype if array.dtype.kind == "f" or requires_grad else array.dtype
+    )
     return _made(array, wanted, requires_grad, name, device)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+    device: str | None = None,
+) -> Tensor:
     """The identity matrix, ``n`` by ``n`` (or ``n`` by ``m``)."""
     return _made(np.eye(n, m), dtype, requires_grad, name, device)
 
@@ -62,12 +93,32 @@ def _like(make: Any, t: Any, dtype: Any, requires_grad: bool, name: str | None) 
 NUMPY[np.zeros_like], NUMPY[np.ones_like] = zeros_like, ones_like
 
 
-def normal(shape: Any = (), mean: float = 0.0, std: float = 1.0, *, rng: Any = None, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None) -> Tensor:
+def normal(
+    shape: Any = (),
+    mean: float = 0.0,
+    std: float = 1.0,
+    *,
+    rng: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+    device: str | None = None,
+) -> Tensor:
     """Normally distributed numbers. Drawn on the host in float64: the same seed gives the same numbers everywhere."""
     return _made(np.asarray(generator(rng).normal(mean, std, shape)), dtype, requires_grad, name, device)
 
 
-def uniform(shape: Any = (), low: float = 0.0, high: float = 1.0, *, rng: Any = None, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None) -> Tensor:
+def uniform(
+    shape: Any = (),
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    rng: Any = None,
+    dtype: Any = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+    device: str | None = None,
+) -> Tensor:
     """Numbers uniform in [low, high). Drawn on the host in float64, like ``normal``."""
     return _made(np.asarray(generator(rng).uniform(low, high, shape)), dtype, requires_grad, name, device)
 
