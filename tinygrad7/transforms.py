@@ -162,7 +162,7 @@ def jvp(f: Fun, xs: Any, vs: Any) -> tuple[Any, Any]:
         directions = _like(vs, leaves(inner), vs, "jvp: the direction")
         y = f(*inner)
         outputs = _outputs(y, "jvp")
-        dummies = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True) for t in outputs]
+        dummies = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True, device=t.device) for t in outputs]
         pulled = gradients(outputs, leaves(inner), dummies, create_graph=True, unreached="zero")
         found = gradients(pulled, dummies, directions, create_graph=keep, unreached="zero")
     return _result(y, keep), _result(rebuild(y, iter(found)), keep)
@@ -231,7 +231,7 @@ def ggnvp(f: Fun, loss: Fun, x: Any, v: Any) -> Any:
         inner = _variables(x)
         z = f(inner)
         outputs = _outputs(z, "ggnvp")
-        dummies = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True) for t in outputs]
+        dummies = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True, device=t.device) for t in outputs]
         pulled = gradients(outputs, leaves(inner), dummies, create_graph=True, unreached="zero")
         directions = _like(v, leaves(inner), x, "ggnvp: the vector")
         forward = gradients(pulled, dummies, directions, create_graph=keep, unreached="zero")
