@@ -28,6 +28,8 @@ _ARGUMENTS: dict[Any, tuple[Callable[..., Any], str]] = {
     np.std: (reduce.std, _SPREAD),
     np.max: (reduce.max, _EXTREME),
     np.min: (reduce.min, _EXTREME),
+    np.amax: (reduce.max, _EXTREME),
+    np.amin: (reduce.min, _EXTREME),
     np.cumsum: (reduce.cumsum, "a=x axis dtype! out!"),
     np.argmax: (reduce.argmax, "a=x axis out! keepdims"),
     np.argmin: (reduce.argmin, "a=x axis out! keepdims"),
