@@ -10,6 +10,7 @@ import numpy as np
 import tinygrad7 as tg
 from tinygrad7 import nn
 from tinygrad7.data import Vocabulary
+from tinygrad7.random import generator
 
 CELLS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "mrnn": "MultiplicativeRNN"}
 EMBEDDING = 64
@@ -33,13 +34,19 @@ class CharLM(nn.Module):
         unroll: bool = False,
         rng: Any = None,
     ) -> None:
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
         options: dict[str, Any] = {"num_layers": layers, "dropout": dropout, "rng": rng, "unroll": unroll}
         self.embedding = nn.Embedding(vocabulary, EMBEDDING, rng=rng)
         self.blur = nn.Dropout(dropout / 5, rng=rng)
         self.recurrent = getattr(nn, CELLS[cell])(EMBEDDING, hidden, **options)
         self.drop = nn.Dropout(dropout, rng=rng)
         self.readout = nn.Linear(hidden, vocabulary, rng=rng)
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], vocabulary: int, **options: Any) -> CharLM:
+        """The model of a run's settings."""
+        options |= {name: settings[name] for name in ("layers", "cell", "dropout")}
+        return cls(vocabulary, settings["hidden"], **options)
 
     def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
         y, state = self.recurrent(self.blur(self.embedding(x)), state)

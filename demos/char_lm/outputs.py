@@ -7,8 +7,12 @@ import io
 from pathlib import Path
 from typing import Any
 
+import tinygrad7 as tg
 from demos.char_lm.model import CharLM, bits
+from tinygrad7.draw import RendererError, draw
 from tinygrad7.train import History, write_atomically
+
+DRAWN = 4  # time steps
 
 
 class Journal:
@@ -79,6 +83,14 @@ def plot(out: Path, history: History, title: str) -> str:
     return ""
 
 
-def draw(out: Path, model: CharLM, settings: dict[str, Any], x: Any) -> str:
-    """``unrolled.svg``: one training step over the few time steps of ``x`` (T + 1, B); what happened, in words."""
-    return "unrolled.svg was left out"
+def draw_step(out: Path, model: CharLM, settings: dict[str, Any], vocabulary: int, text: Any) -> str:
+    """``unrolled.svg``: the graph of one training step over a few characters of ``text``, with values and bars."""
+    drawn = CharLM.of(settings, vocabulary, unroll=True, rng=settings["seed"])
+    drawn.load_state_dict(model.state_dict())
+    logits, _ = drawn(text[:DRAWN, None])
+    loss = tg.cross_entropy(logits, text[1 : DRAWN + 1, None])
+    try:
+        draw(loss, values=True, gradients=True, path=out / "unrolled.svg")
+    except (ImportError, RendererError) as error:
+        return f"unrolled.svg was left out: {error}"
+    return ""

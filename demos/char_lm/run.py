@@ -86,8 +86,7 @@ class Run:
         """A model, the generator of its weights and dropout, and its training windows, all from ``seed``."""
         s = self.settings
         rng, shifts = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
-        options = {"layers": s["layers"], "cell": s["cell"], "dropout": s["dropout"], "rng": rng}
-        model = CharLM(len(self.corpus.vocabulary), s["hidden"], **options)
+        model = CharLM.of(s, len(self.corpus.vocabulary), rng=rng)
         windows = bptt_batches(self.corpus.training, batch=s["batch"], k1=s["seq"], shift=True, rng=shifts)
         return model, rng, windows
 
@@ -193,7 +192,7 @@ class Run:
         Checkpoint(self.out / "model.npz", notes=self.checkpoint.notes, model=self.model).save()
         corpus, size = self.corpus, f"{s['cell']}, {s['hidden']} units"
         missing = [outputs.plot(self.out, history, f"{corpus.name}: {size}")]
-        missing.append(outputs.draw(self.out, self.model, s, corpus.training))
+        missing.append(outputs.draw_step(self.out, self.model, s, len(corpus.vocabulary), corpus.training))
         best = bits(min(history.validation))
         ending = "stopped early" if history.stopped else "done"
         say(f"{ending} after {history.step:,} steps, with the weights of step {history.best_step:,}")
