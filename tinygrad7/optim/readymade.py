@@ -39,7 +39,9 @@ _COMMON = """
 class _Readymade(Optimizer):
     """Builds each group's chain from the options, those of the group before those of the optimizer."""
 
-    def _make(self, params: Iterable[Any], core: Callable[..., list[Link]], options: dict[str, Any]) -> None:
+    def _make(self, core: Callable[..., list[Link]], given: dict[str, Any]) -> None:
+        """``given``: the constructor's arguments, as ``locals()`` has them."""
+        options = {name: value for name, value in given.items() if name not in ("self", "params", "__class__")}
         clip = options.pop("clip_norm")
         first = [clip_by_norm(clip)] if clip is not None else []
 
@@ -56,7 +58,7 @@ class _Readymade(Optimizer):
             links += [decoupled_decay(decay, biases=biases)] if decay else []
             return chain(*links, scale(negative(lr)))
 
-        self._build(groups_of(params), chain_of)
+        self._build(groups_of(given["params"]), chain_of)
 
 
 def _documented(core: str) -> Callable[[type], type]:
@@ -85,8 +87,7 @@ class SGD(_Readymade):
         clip_value: float | None = None,
         decay_biases: bool = True,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        self._make(params, _sgd, options)
+        self._make(_sgd, locals())
 
 
 def _sgd(momentum: float, nesterov: bool) -> list[Link]:
@@ -117,8 +118,7 @@ class RMSprop(_Readymade):
         clip_value: float | None = None,
         decay_biases: bool = True,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        self._make(params, _rmsprop, options)
+        self._make(_rmsprop, locals())
 
 
 def _rmsprop(beta: float, eps: float, momentum: float) -> list[Link]:
@@ -143,8 +143,7 @@ class Adam(_Readymade):
         clip_value: float | None = None,
         decay_biases: bool = True,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
-        self._make(params, _adam, options)
+        self._make(_adam, locals())
 
 
 def _adam(betas: tuple[float, float], eps: float) -> list[Link]:
@@ -155,6 +154,17 @@ class AdamW(Adam):
     """Adam with decoupled decay of 0.01 (Loshchilov and Hutter, 2019); otherwise as ``Adam``."""
 
     def __init__(
-        self, params: Iterable[Any], lr: Number = 1e-3, *, decoupled_decay: Number = 0.01, **options: Any
+        self,
+        params: Iterable[Any],
+        lr: Number = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        l2: Number = 0.0,
+        l1: Number = 0.0,
+        decoupled_decay: Number = 0.01,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        decay_biases: bool = True,
     ) -> None:
-        super().__init__(params, lr, decoupled_decay=decoupled_decay, **options)
+        self._make(_adam, locals())
