@@ -241,6 +241,60 @@ def test_readymade_chains() -> None:
     )
 
 
+class Naive:
+    """Adam with everything, parameter by parameter, as the formulas say it."""
+
+    def __init__(self, values: list[np.ndarray]) -> None:
+        self.w = [v.copy() for v in values]
+        self.m, self.v = [0 * w for w in self.w], [0 * w for w in self.w]
+        self.t = [0 for _ in self.w]
+
+    def step(self, gradients: list[np.ndarray | None], lr: float, eta: float, l2: float, decay: float) -> float:
+        norm = float(np.sqrt(sum((g**2).sum() for g in gradients if g is not None)))
+        for i, g in enumerate(gradients):
+            if g is None:
+                continue
+            w = self.w[i]
+            g = g * (eta / norm if norm > eta else 1.0)
+            if w.ndim >= 2:
+                g = g + l2 * w
+            self.t[i] += 1
+            self.m[i] = 0.9 * self.m[i] + 0.1 * g
+            self.v[i] = 0.99 * self.v[i] + 0.01 * g**2
+            m, v = self.m[i] / (1 - 0.9 ** self.t[i]), self.v[i] / (1 - 0.99 ** self.t[i])
+            shrunk = (1 - lr * decay) * w if w.ndim >= 2 else w
+            self.w[i] = shrunk - lr * m / (np.sqrt(v) + 1e-3)
+        return norm
+
+
+shapes = st.lists(st.lists(st.integers(0, 4), max_size=3).map(tuple), min_size=1, max_size=6)
+
+
+@given(shapes, st.integers(1, 40), st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=12, max_size=12))
+def test_flat_passes_do_what_the_formulas_say(sizes: Any, chunk: int, seed: int, present: list[bool]) -> None:
+    """Any shapes, any size of pieces, gradients missing here and there, values assigned in between."""
+    rng = np.random.default_rng(seed)
+    values = [rng.normal(size=shape) for shape in sizes]
+    params, naive = [leaf(v) for v in values], Naive(values)
+    options = dict(betas=(0.9, 0.99), eps=1e-3, clip_norm=1.5, l2=0.1, decoupled_decay=0.2, decay_biases=False)
+    whole, flat.CHUNK = flat.CHUNK, chunk
+    try:
+        optimizer = Adam(params, 0.05, **options)
+        for k in range(4):
+            gradients = [rng.normal(size=s) if present[(i + 5 * k) % 12] else None for i, s in enumerate(sizes)]
+            for p, g in zip(params, gradients, strict=True):
+                p.grad = None
+                if g is not None:
+                    give(p, g)
+            assert optimizer.step() == pytest.approx(naive.step(gradients, 0.05, 1.5, 0.1, 0.2), rel=1e-12)
+            for p, w in zip(params, naive.w, strict=True):
+                np.testing.assert_allclose(p, w, rtol=1e-9, atol=1e-12)
+            naive.w[0] = naive.w[0] + 1.0
+            params[0].assign(naive.w[0])
+    finally:
+        flat.CHUNK = whole
+
+
 # ---- clipping ----------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from tinygrad7.optim.links import (
     Chain,
@@ -25,6 +25,7 @@ from tinygrad7.optim.optimizer import Optimizer
 from tinygrad7.optim.parameters import groups_of
 from tinygrad7.optim.schedules import Number, negative
 
+Kind = TypeVar("Kind", bound=type)
 _COMMON = """
 
     chain: [clip_by_norm] [clip_by_value] [add_l2] [add_l1] {core} [decoupled_decay] scale(−α)
@@ -61,8 +62,8 @@ class _Readymade(Optimizer):
         self._build(groups_of(given["params"]), chain_of)
 
 
-def _documented(core: str) -> Callable[[type], type]:
-    def add(kind: type) -> type:
+def _documented(core: str) -> Callable[[Kind], Kind]:
+    def add(kind: Kind) -> Kind:
         kind.__doc__ = (kind.__doc__ or "") + _COMMON.format(core=core)
         return kind
 
