@@ -39,7 +39,14 @@ def convolutions(draw: Any) -> Any:
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     x = rng.normal(size=(n, c, least[0] + draw(st.integers(0, 4)), least[1] + draw(st.integers(0, 12))))
     b = rng.normal(size=o) if draw(st.booleans()) else None
-    return x, rng.normal(size=(o, c, *size)), b, draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 2)])), padding, dilation
+    return (
+        x,
+        rng.normal(size=(o, c, *size)),
+        b,
+        draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 2)])),
+        padding,
+        dilation,
+    )
 
 
 @given(convolutions(), st.sampled_from([1, 200, 2**17]))
@@ -93,7 +100,10 @@ def test_an_infinity_reaches_only_the_windows_that_see_it() -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_dtypes_are_kept(dtype: str) -> None:
-    x, w = tg.tensor(np.ones((1, 1, 5, 6), dtype), requires_grad=True), tg.tensor(np.ones((1, 1, 2, 2), dtype), requires_grad=True)
+    x, w = (
+        tg.tensor(np.ones((1, 1, 5, 6), dtype), requires_grad=True),
+        tg.tensor(np.ones((1, 1, 2, 2), dtype), requires_grad=True),
+    )
     for y in (tg.conv2d(x, w), tg.max_pool2d(x, 2), tg.avg_pool2d(x, 2)):
         assert y.dtype == dtype
         y.backward(np.ones(y.shape, dtype))
@@ -102,7 +112,10 @@ def test_dtypes_are_kept(dtype: str) -> None:
 
 def test_inputs_need_not_be_contiguous() -> None:
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(9, 5, 2, 3)).transpose(3, 2, 1, 0), rng.normal(size=(2, 3, 2, 4)).transpose(3, 0, 2, 1)[..., ::-1]
+    x, w = (
+        rng.normal(size=(9, 5, 2, 3)).transpose(3, 2, 1, 0),
+        rng.normal(size=(2, 3, 2, 4)).transpose(3, 0, 2, 1)[..., ::-1],
+    )
     np.testing.assert_allclose(tg.conv2d(x, w), by_loops(x, w, None, (1, 1), (0, 0), (1, 1)), atol=1e-12)
     np.testing.assert_array_equal(tg.max_pool2d(x, 2), tg.max_pool2d(np.ascontiguousarray(x), 2))
 
@@ -113,7 +126,9 @@ def test_inputs_need_not_be_contiguous() -> None:
 def pooled(x: np.ndarray, k: Any, s: Any, p: Any, border: float, f: Any) -> np.ndarray:
     x = np.pad(x, ((0, 0), (0, 0), (p[0], p[0]), (p[1], p[1])), constant_values=border)
     rows, columns = ((x.shape[2 + i] - k[i]) // s[i] + 1 for i in (0, 1))
-    windows = [[x[:, :, r * s[0] : r * s[0] + k[0], c * s[1] : c * s[1] + k[1]] for c in range(columns)] for r in range(rows)]
+    windows = [
+        [x[:, :, r * s[0] : r * s[0] + k[0], c * s[1] : c * s[1] + k[1]] for c in range(columns)] for r in range(rows)
+    ]
     return np.moveaxis(np.array([[f(window, axis=(2, 3)) for window in row] for row in windows]), (0, 1), (2, 3))
 
 
@@ -142,7 +157,9 @@ def test_ties_share_the_cotangent_equally() -> None:
     np.testing.assert_array_equal(x.grad, np.array([[[[2, 2, 3, 0], [2, 0, 3, 3]]]], "float32"))
     x.grad = None
     tg.max_pool2d(x, 2, 1).sum().backward()
-    np.testing.assert_allclose(x.grad, np.array([[[[1 / 3, 1 / 3, 5 / 6, 0], [1 / 3, 0, 5 / 6, 1 / 3]]]], "float32"), rtol=1e-6)
+    np.testing.assert_allclose(
+        x.grad, np.array([[[[1 / 3, 1 / 3, 5 / 6, 0], [1 / 3, 0, 5 / 6, 1 / 3]]]], "float32"), rtol=1e-6
+    )
 
 
 def test_the_composition_shares_ties_alike() -> None:
@@ -160,8 +177,14 @@ def test_the_composition_shares_ties_alike() -> None:
 
 def test_layers_tell_their_form() -> None:
     assert nn.Conv2d(1, 16, 3, rng=0).detail == "Conv2d(1 → 16, 3 × 3)  160"
-    assert nn.Conv1d(2, 4, 3, 2, 1, 2, bias=False, rng=0).detail == "Conv1d(2 → 4, 3, stride 2, padding 1, dilation 2, no bias)  24"
-    assert nn.MaxPool2d(2).detail == "MaxPool2d(2)" and nn.AvgPool2d((3, 2), 2, (1, 0)).detail == "AvgPool2d(3 × 2, stride 2, padding 1 × 0)"
+    assert (
+        nn.Conv1d(2, 4, 3, 2, 1, 2, bias=False, rng=0).detail
+        == "Conv1d(2 → 4, 3, stride 2, padding 1, dilation 2, no bias)  24"
+    )
+    assert (
+        nn.MaxPool2d(2).detail == "MaxPool2d(2)"
+        and nn.AvgPool2d((3, 2), 2, (1, 0)).detail == "AvgPool2d(3 × 2, stride 2, padding 1 × 0)"
+    )
 
 
 X, W = np.ones((2, 3, 6, 6)), np.ones((4, 3, 3, 3))
@@ -169,14 +192,22 @@ ERRORS = {
     r"conv2d: x \(2, 3, 6, 6\) has 3 channels, w \(4, 2, 3, 3\) takes 2": lambda: tg.conv2d(X, np.ones((4, 2, 3, 3))),
     r"conv2d: x and w must have shapes \(N, C, H, W\) and \(O, C, h, w\), not \(3, 6, 6\)": lambda: tg.conv2d(X[0], W),
     r"conv1d: x and w must have shapes \(N, C, W\) and \(O, C, w\)": lambda: tg.conv1d(X, W),
-    r"conv2d: b must have shape \(4,\), one number for each of w's 4 outputs, not \(3,\)": lambda: tg.conv2d(X, W, np.ones(3)),
-    r"conv2d: a window of 7 does not fit on axis 2 of x \(2, 3, 6, 6\), 6 with padding; pad more": lambda: tg.conv2d(X, W, dilation=3),
+    r"conv2d: b must have shape \(4,\), one number for each of w's 4 outputs, not \(3,\)": lambda: tg.conv2d(
+        X, W, np.ones(3)
+    ),
+    r"conv2d: a window of 7 does not fit on axis 2 of x \(2, 3, 6, 6\), 6 with padding; pad more": lambda: tg.conv2d(
+        X, W, dilation=3
+    ),
     "conv2d: stride must be an integer ≥ 1 or a pair of them, not 0": lambda: tg.conv2d(X, W, stride=0),
     "conv2d: padding must be an integer ≥ 0": lambda: tg.conv2d(X, W, padding=-1),
-    r"conv2d: dilation must be an integer ≥ 1 or a pair of them, not \(1, 2, 3\)": lambda: tg.conv2d(X, W, dilation=(1, 2, 3)),
+    r"conv2d: dilation must be an integer ≥ 1 or a pair of them, not \(1, 2, 3\)": lambda: tg.conv2d(
+        X, W, dilation=(1, 2, 3)
+    ),
     "conv2d: stride must be an integer ≥ 1 or a pair of them, not 1.5": lambda: tg.conv2d(X, W, stride=1.5),
     r"max_pool2d: x must have shape \(N, C, H, W\), not \(6, 6\)": lambda: tg.max_pool2d(X[0, 0], 2),
-    r"avg_pool2d: a window of \(7, 7\) does not fit on x \(2, 3, 6, 6\) with padding \(0, 0\)": lambda: tg.avg_pool2d(X, 7),
+    r"avg_pool2d: a window of \(7, 7\) does not fit on x \(2, 3, 6, 6\) with padding \(0, 0\)": lambda: tg.avg_pool2d(
+        X, 7
+    ),
     r"max_pool2d: padding \(2, 2\) is more than half the window \(3, 3\)": lambda: tg.max_pool2d(X, 3, 1, 2),
     "max_pool2d: size must be an integer ≥ 1": lambda: tg.max_pool2d(X, 0),
 }

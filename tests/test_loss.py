@@ -106,18 +106,36 @@ def test_second_derivatives_go_through_its_reference() -> None:
 
 
 CROSS_ENTROPY_ERRORS = {
-    "reduction must be 'mean', 'sum' or 'none', not 'avg'": (ValueError, lambda: tg.cross_entropy(Z, T, reduction="avg")),
-    "targets run from 0 to 3, but there are 3 classes: 0 to 2": (IndexError, lambda: tg.cross_entropy(Z, T + [0, 1, 0, 0])),
+    "reduction must be 'mean', 'sum' or 'none', not 'avg'": (
+        ValueError,
+        lambda: tg.cross_entropy(Z, T, reduction="avg"),
+    ),
+    "targets run from 0 to 3, but there are 3 classes: 0 to 2": (
+        IndexError,
+        lambda: tg.cross_entropy(Z, T + [0, 1, 0, 0]),
+    ),
     "targets run from -1 to 2": (IndexError, lambda: tg.cross_entropy(Z, T - [1, 0, 0, 0])),
-    r"class indices must have shape \(4,\) for logits \(4, 3\), not \(3,\)": (ShapeError, lambda: tg.cross_entropy(Z, T[:3])),
+    r"class indices must have shape \(4,\) for logits \(4, 3\), not \(3,\)": (
+        ShapeError,
+        lambda: tg.cross_entropy(Z, T[:3]),
+    ),
     "one-hot targets must be floats": (ShapeError, lambda: tg.cross_entropy(Z, np.eye(3, dtype=int)[T])),
     "class indices must be integers: targets.astype": (ShapeError, lambda: tg.cross_entropy(Z, T.astype(float))),
-    r"probabilities must have the shape of the logits, \(4, 3\), not \(4, 2\)": (ShapeError, lambda: tg.cross_entropy(Z, np.ones((4, 2)))),
+    r"probabilities must have the shape of the logits, \(4, 3\), not \(4, 2\)": (
+        ShapeError,
+        lambda: tg.cross_entropy(Z, np.ones((4, 2))),
+    ),
     "targets are booleans": (TypeError, lambda: tg.cross_entropy(Z, T > 0)),
     "logits must be floats, not int64": (TypeError, lambda: tg.cross_entropy(Z.astype("int64"), T)),
     r"logits have shape \(\)": (ShapeError, lambda: tg.cross_entropy(np.array(1.0), np.array(0))),
-    r"logits of shape \(0, 3\) hold no row; is the batch empty": (ValueError, lambda: tg.cross_entropy(np.ones((0, 3)), T[:0])),
-    r"mask must have shape \(4,\) for logits \(4, 3\), not \(4, 1\)": (ShapeError, lambda: tg.cross_entropy(Z, T, mask=np.ones((4, 1)))),
+    r"logits of shape \(0, 3\) hold no row; is the batch empty": (
+        ValueError,
+        lambda: tg.cross_entropy(np.ones((0, 3)), T[:0]),
+    ),
+    r"mask must have shape \(4,\) for logits \(4, 3\), not \(4, 1\)": (
+        ShapeError,
+        lambda: tg.cross_entropy(Z, T, mask=np.ones((4, 1))),
+    ),
     "the mask keeps nothing": (ValueError, lambda: tg.cross_entropy(Z, T, mask=np.zeros(4))),
 }
 
@@ -130,7 +148,9 @@ def test_cross_entropy_says_what_is_wrong(message: str) -> None:
 
 
 def test_targets_on_another_device_are_named(cuda: Any) -> None:
-    with pytest.raises(TypeError, match=r"targets live on cpu, the predictions on cuda:0: move one with .to\('cuda:0'\)"):
+    with pytest.raises(
+        TypeError, match=r"targets live on cpu, the predictions on cuda:0: move one with .to\('cuda:0'\)"
+    ):
         tg.cross_entropy(tg.tensor(Z, device="cuda"), tg.tensor(T, device="cpu"))
 
 
@@ -180,15 +200,30 @@ def test_targets_in_float64_leave_float32_as_it_is() -> None:
 
 
 OTHER_ERRORS = {
-    r"mse_loss: predictions have shape \(4, 1\), targets \(4,\)": (ShapeError, lambda: tg.mse_loss(np.ones((4, 1)), np.ones(4))),
-    r"l1_loss: predictions of shape \(0, 2\) hold nothing; is the batch empty": (ValueError, lambda: tg.l1_loss(np.ones((0, 2)), np.ones((0, 2)))),
+    r"mse_loss: predictions have shape \(4, 1\), targets \(4,\)": (
+        ShapeError,
+        lambda: tg.mse_loss(np.ones((4, 1)), np.ones(4)),
+    ),
+    r"l1_loss: predictions of shape \(0, 2\) hold nothing; is the batch empty": (
+        ValueError,
+        lambda: tg.l1_loss(np.ones((0, 2)), np.ones((0, 2))),
+    ),
     "mse_loss: predictions must be floats": (TypeError, lambda: tg.mse_loss(np.array([1, 2]), np.array([1, 2]))),
     "l1_loss: reduction must be": (ValueError, lambda: tg.l1_loss(Z, Z, reduction="max")),
     "mse_loss: reduction must be": (ValueError, lambda: tg.mse_loss(Z, Z, reduction="max")),
-    "targets are probabilities, but these run from -1 to 1": (ValueError, lambda: tg.binary_cross_entropy_with_logits(np.ones(2), np.array([-1.0, 1.0]))),
+    "targets are probabilities, but these run from -1 to 1": (
+        ValueError,
+        lambda: tg.binary_cross_entropy_with_logits(np.ones(2), np.array([-1.0, 1.0])),
+    ),
     "logits: reduction must be": (ValueError, lambda: tg.binary_cross_entropy_with_logits(Z, Z, reduction="max")),
-    r"hinge_loss: scores \(4, 3\) need integer targets of shape \(4,\), not \(4, 3\) float64": (ShapeError, lambda: tg.hinge_loss(Z, Z)),
-    "hinge_loss: targets run from 0 to 3, but there are 3 classes": (IndexError, lambda: tg.hinge_loss(Z, T + [0, 1, 0, 0])),
+    r"hinge_loss: scores \(4, 3\) need integer targets of shape \(4,\), not \(4, 3\) float64": (
+        ShapeError,
+        lambda: tg.hinge_loss(Z, Z),
+    ),
+    "hinge_loss: targets run from 0 to 3, but there are 3 classes": (
+        IndexError,
+        lambda: tg.hinge_loss(Z, T + [0, 1, 0, 0]),
+    ),
     r"hinge_loss: scores of shape \(0, 3\) hold no row": (ValueError, lambda: tg.hinge_loss(np.ones((0, 3)), T[:0])),
     "hinge_loss: reduction must be": (ValueError, lambda: tg.hinge_loss(Z, T, reduction="max")),
     "hinge_loss: scores must be floats": (TypeError, lambda: tg.hinge_loss(Z.astype("int64"), T)),

@@ -100,11 +100,18 @@ def test_residual_adds_any_module_to_its_input() -> None:
     np.testing.assert_allclose(nn.Residual(f)(x), 1 + host(f(x)))
     p = nn.Linear(3, 2, rng=1)
     np.testing.assert_allclose(nn.Residual(nn.Linear(3, 2, rng=0), p)(x), host(p(x)) + host(nn.Linear(3, 2, rng=0)(x)))
-    assert [name for name, _ in nn.Residual(f, p).named_parameters()] == ["f.weight", "f.bias", "shortcut.weight", "shortcut.bias"]
+    assert [name for name, _ in nn.Residual(f, p).named_parameters()] == [
+        "f.weight",
+        "f.bias",
+        "shortcut.weight",
+        "shortcut.bias",
+    ]
 
 
 def test_residual_says_when_shapes_differ() -> None:
-    with pytest.raises(ShapeError, match=r"the skip has shape \(2, 3\), what the module computes \(2, 4\).*give a shortcut="):
+    with pytest.raises(
+        ShapeError, match=r"the skip has shape \(2, 3\), what the module computes \(2, 4\).*give a shortcut="
+    ):
         nn.Residual(nn.Linear(3, 4))(tg.ones((2, 3)))
 
 

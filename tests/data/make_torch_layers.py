@@ -1,7 +1,8 @@
-"""Makes torch_layers.npz: values and gradients of PyTorch's layers and losses. Run: python tests/data/make_torch_layers.py
+"""Makes torch_layers.npz: values and gradients of PyTorch's layers and losses.
 
-Made with torch 2.13 in float64. Each case is a name with: what to build here (``build``, read by tests/test_torch_layers.py),
-the input, the state before and after, the output, the cotangent that was sent back, and every gradient.
+Run: python tests/data/make_torch_layers.py. Made with torch 2.13 in float64. Each case is a name with: what to build
+here (``build``, read by tests/test_torch_layers.py), the input, the state before and after, the output, the
+cotangent that was sent back, and every gradient.
 """
 
 from pathlib import Path
@@ -18,7 +19,11 @@ LAYERS = {
     "conv1d_dilated": ("Conv1d(2, 3, 2, dilation=3)", nn.Conv1d(2, 3, 2, dilation=3), (2, 2, 9)),
     "conv2d": ("Conv2d(3, 4, 3)", nn.Conv2d(3, 4, 3), (2, 3, 7, 14)),
     "conv2d_padded": ("Conv2d(2, 3, 3, padding=1)", nn.Conv2d(2, 3, 3, padding=1), (3, 2, 9, 12)),
-    "conv2d_strided": ("Conv2d(2, 3, (3, 2), (2, 1), (1, 2), bias=False)", nn.Conv2d(2, 3, (3, 2), (2, 1), (1, 2), bias=False), (2, 2, 6, 5)),
+    "conv2d_strided": (
+        "Conv2d(2, 3, (3, 2), (2, 1), (1, 2), bias=False)",
+        nn.Conv2d(2, 3, (3, 2), (2, 1), (1, 2), bias=False),
+        (2, 2, 6, 5),
+    ),
     "conv2d_dilated": ("Conv2d(2, 3, 3, 1, 2, 2)", nn.Conv2d(2, 3, 3, 1, 2, 2), (2, 2, 7, 8)),
     "conv2d_strided_dilated": ("Conv2d(2, 3, 2, 2, 1, (2, 3))", nn.Conv2d(2, 3, 2, 2, 1, (2, 3)), (2, 2, 8, 9)),
     "max_pool": ("MaxPool2d(2)", nn.MaxPool2d(2), (2, 3, 6, 5)),
@@ -58,9 +63,17 @@ def main() -> None:
         with torch.no_grad():
             for key, value in layer.state_dict().items():
                 if value.is_floating_point():  # away from the ones and zeros that norms start from
-                    value.copy_(torch.tensor(rng.uniform(0.5, 1.5, tuple(value.shape)) if "var" in key else rng.normal(size=tuple(value.shape))))
+                    value.copy_(
+                        torch.tensor(
+                            rng.uniform(0.5, 1.5, tuple(value.shape))
+                            if "var" in key
+                            else rng.normal(size=tuple(value.shape))
+                        )
+                    )
                 out[f"{name}.before.{key}"] = value.numpy().copy()
-        x = torch.tensor(rng.integers(0, 6, (4, 2)) if shape is None else rng.normal(size=shape), requires_grad=shape is not None)
+        x = torch.tensor(
+            rng.integers(0, 6, (4, 2)) if shape is None else rng.normal(size=shape), requires_grad=shape is not None
+        )
         y = layer(x)
         bar = torch.tensor(rng.normal(size=tuple(y.shape)))
         y.backward(bar)
@@ -72,7 +85,11 @@ def main() -> None:
         out |= {f"{name}.after.{key}": value.numpy() for key, value in layer.state_dict().items() if "running" in key}
     z = rng.normal(size=(5, 4)) * 3
     soft = rng.uniform(size=(5, 4))
-    given = {"classes": rng.integers(0, 4, 5), "soft": soft / soft.sum(1, keepdims=True), "values": rng.normal(size=(5, 4))}
+    given = {
+        "classes": rng.integers(0, 4, 5),
+        "soft": soft / soft.sum(1, keepdims=True),
+        "values": rng.normal(size=(5, 4)),
+    }
     out |= {"losses.z": z, **{f"losses.{key}": value for key, value in given.items()}}
     for name, loss in LOSSES.items():
         logits = torch.tensor(z, requires_grad=True)

@@ -19,8 +19,8 @@ class _Conv(Module):
     axes: int
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-        *, bias: bool = True, rng: Any = None,
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, *, bias: bool = True, rng: Any = None,
     ) -> None:  # fmt: skip
         rng = generator(rng)
         window = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
@@ -32,7 +32,11 @@ class _Conv(Module):
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels} → {self.out_channels}, {_times(self.kernel_size)}"
-        for name, value, usual in (("stride", self.stride, 1), ("padding", self.padding, 0), ("dilation", self.dilation, 1)):
+        for name, value, usual in (
+            ("stride", self.stride, 1),
+            ("padding", self.padding, 0),
+            ("dilation", self.dilation, 1),
+        ):
             text += f", {name} {_times(value)}" if value != usual else ""
         return text + ("" if self.bias is not None else ", no bias")
 

@@ -19,7 +19,7 @@ _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
 
 
 def gain(nonlinearity: str, slope: float = 0.01) -> float:
-    """What an activation's input is scaled by to keep variance: √2 for relu, 5/3 for tanh, √(2 / (1 + slope²)) for leaky_relu.
+    """What keeps variance through an activation: √2 for relu, 5/3 for tanh, √(2 / (1 + slope²)) for leaky_relu.
 
     Raises ``ValueError`` for a name that is none of linear, sigmoid, tanh, relu, leaky_relu."""
     if nonlinearity == "leaky_relu":
@@ -39,12 +39,12 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def uniform(shape: Any, low: float = 0.0, high: float = 1.0, *, rng: Any = None) -> np.ndarray:
     """Uniform in [low, high)."""
-    return generator(rng).uniform(low, high, shape).astype(STATE.get().dtype)
+    return np.asarray(generator(rng).uniform(low, high, shape), STATE.get().dtype)
 
 
 def normal(shape: Any, mean: float = 0.0, std: float = 1.0, *, rng: Any = None) -> np.ndarray:
     """Normal with this mean and standard deviation."""
-    return generator(rng).normal(mean, std, shape).astype(STATE.get().dtype)
+    return np.asarray(generator(rng).normal(mean, std, shape), STATE.get().dtype)
 
 
 def constant(shape: Any, value: float) -> np.ndarray:

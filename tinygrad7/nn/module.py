@@ -73,7 +73,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)
         object.__setattr__(self, name, value)
-        if name in Module.__annotations__ or not isinstance(value, _PARTS) and not isinstance(old, _PARTS):
+        if name in Module.__annotations__ or (not isinstance(value, _PARTS) and not isinstance(old, _PARTS)):
             return
         _structure[0] = next(_STRUCTURE)
         groups = [g for g in self._groups if g != name]
@@ -89,8 +89,8 @@ class Module:
     def _adopt(self, name: str, value: Any) -> None:
         """Tell the parts in an attribute what they are called here, unless they have a name already."""
         if isinstance(value, Tensor):
-            if isinstance(value._node, Leaf) and value._node.name is None:
-                value._node.name = name
+            if isinstance(value._node, Leaf) and value.name is None:
+                value.name = name
         elif isinstance(value, Module):
             if value._name is None:
                 value._called(name, None, name)
@@ -109,8 +109,8 @@ class Module:
         self._name, self._index = name, index
         _structure[0] = next(_STRUCTURE)
         for own, parameter in self.named_parameters():
-            if parameter._node.name in (None, own):  # a name that the user gave stays
-                parameter._node.name = f"{path}.{own}"
+            if parameter.name in (None, own):  # a name that the user gave stays
+                parameter.name = f"{path}.{own}"
 
     def _held(self) -> Iterator[tuple[str, Any]]:
         """Every tensor and module held directly, with its name here."""
@@ -354,7 +354,7 @@ class Sequential(Module):
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     def _key(self, name: str, key: Any) -> str:
-        """"0.weight", as in PyTorch, not "layers.0.weight"."""
+        """ "0.weight", as in PyTorch, not "layers.0.weight"."""
         return str(key) if name == "layers" else super()._key(name, key)
 
     def _label_of(self, name: str, key: Any, part: Module) -> tuple[str, int | None]:

@@ -35,7 +35,9 @@ class _BatchNorm(Module):
         if self.training or self.running_mean is None or self.running_var is None:
             count = math.prod(shape) // self.num_features
             if count < 2:
-                raise ValueError(f"{name}: one value a channel in x {shape} has no variance: train on more, or call .eval()")
+                raise ValueError(
+                    f"{name}: one value a channel in x {shape} has no variance: train on more, or call .eval()"
+                )
             y, centre, spread = _normalise(x, w, b, (0, *range(2, len(shape))), self.eps)
             if self.training:
                 self._follow(_plain(centre), _plain(spread) * (count / (count - 1)))
@@ -67,8 +69,8 @@ class BatchNorm1d(_BatchNorm):
     """Each channel to mean 0 and variance 1 over the batch.   y = w (x − m) / √(v + ε) + b
 
     x (N, C) or (N, C, L); ``weight``, ``bias`` (C). In training m and v are the batch's, and ``running_mean`` and
-    ``running_var`` (unbiased) move towards them by ``momentum``; in evaluation m and v are those. Raises ``ShapeError`` for
-    another shape, ``ValueError`` in training on one value a channel. Ioffe and Szegedy, 2015.
+    ``running_var`` (unbiased) move towards them by ``momentum``; in evaluation m and v are those. Raises
+    ``ShapeError`` for another shape, ``ValueError`` in training on one value a channel. Ioffe and Szegedy, 2015.
     """
 
     ranks = {2: "(N, C)", 3: "(N, C, L)"}

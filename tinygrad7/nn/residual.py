@@ -20,9 +20,10 @@ from tinygrad7.random import generator
 
 
 class Residual(Module):
-    """Any module with a skip.   y = P x + F(x)      x̄ = Pᵀ ȳ + ȳ ∂F/∂x      (P the identity unless ``shortcut`` is given)
+    """Any module with a skip.   y = P x + F(x)      x̄ = ȳ P + ȳ ∂F/∂x
 
-    Raises ``ShapeError`` where F(x) and the skip differ in shape.
+    P is the identity unless a ``shortcut`` is given, a module or function of x. Raises ``ShapeError`` where
+    F(x) and the skip differ in shape.
     """
 
     def __init__(self, f: Callable[..., Any], shortcut: Callable[..., Any] | None = None) -> None:
@@ -33,8 +34,8 @@ class Residual(Module):
         skip = x if self.shortcut is None else self.shortcut(x)
         if shape_of(y) != shape_of(skip):
             raise ShapeError(
-                f"Residual: the skip has shape {shape_of(skip)}, what the module computes {shape_of(y)}; they are added, so "
-                "make them equal, or give a shortcut=, such as Linear or Conv2d, that projects x"
+                f"Residual: the skip has shape {shape_of(skip)}, what the module computes {shape_of(y)}; "
+                "they are added, so make them equal, or give a shortcut=, such as Linear or Conv2d, that projects x"
             )
         return skip + y
 
@@ -42,8 +43,8 @@ class Residual(Module):
 class ResidualBlock(Module):
     """The lecture's block.   z = W1 x + b1      h = φ(z)      y = x + W2 h
 
-    x (..., D) gives y (..., D); ``W1`` (H, D), ``b1`` (H), ``W2`` (D, H), H being ``hidden`` (D unless given). W1 starts by
-    Xavier, b1 at 0, W2 uniform in ±1/√H. Raises ``ShapeError`` where x does not end in D.
+    x (..., D) gives y (..., D); ``W1`` (H, D), ``b1`` (H), ``W2`` (D, H), H being ``hidden`` (D unless given). W1
+    starts by Xavier, b1 at 0, W2 uniform in ±1/√H. Raises ``ShapeError`` where x does not end in D.
     """
 
     def __init__(
@@ -66,8 +67,8 @@ class ResidualBlock(Module):
 class ConvResidualBlock(Module):
     """Two 3 × 3 convolutions with a skip.   y = relu(P x + F(x)),  F = norm · conv · relu · norm · conv
 
-    x (N, C, H, W) gives (N, O, H/stride, W/stride), rounded up; O is ``out_channels`` (C unless given). Where the shape changes,
-    P is a 1 × 1 convolution with batch norm (``projection``), else the identity. He et al., 2015.
+    x (N, C, H, W) gives (N, O, H/stride, W/stride), rounded up; O is ``out_channels`` (C unless given). Where the shape
+    changes, P is a 1 × 1 convolution with batch norm (``projection``), else the identity. He et al., 2015.
     """
 
     def __init__(self, in_channels: int, out_channels: int | None = None, stride: int = 1, *, rng: Any = None) -> None:

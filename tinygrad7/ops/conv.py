@@ -1,8 +1,8 @@
 """Convolution and pooling: windows that slide over images, and the matrix products they come down to.
 
 A convolution is W @ columns, where the columns are the image seen through each place of the window. They are
-copied for a few images at a time, so that they stay in the cache between the copy and the product. With stride 1 they are
-made for the full width of the image, wrapping round at its right edge: then every row of columns is one long run of
+copied for a few images at a time, so that they stay in the cache between the copy and the product. With stride 1 they
+are made for the full width of the image, wrapping round at its right edge: then every row of columns is one long run of
 memory, and the few results that wrapped are left out.
 """
 
@@ -23,7 +23,6 @@ from tinygrad7.ops.reduce import max as largest
 from tinygrad7.ops.reduce import mean
 from tinygrad7.ops.shape import _reshape, pad, shape_of, stack
 from tinygrad7.tape import primitive
-from tinygrad7.tensor import Tensor
 
 Pair = tuple[int, int]
 _CACHED = 2**17  # elements of columns at a time: half a megabyte in float32, which a core's own cache holds
@@ -40,7 +39,9 @@ def _pair(value: Any, name: str, what: str, least: int) -> Pair:
 class _Windows:
     """Where a window of ``size`` lands on images of ``shape`` (N, C, H, W): all the arithmetic of places."""
 
-    def __init__(self, shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], size: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+    ) -> None:
         self.images, self.channels = shape[:2]
         self.size, self.stride, self.padding, self.dilation = size, stride, padding, dilation
         self.inner = shape[2:]  # without the border
@@ -84,22 +85,26 @@ class _Windows:
         places, steps = ((self.count,), (x,)) if self.runs else ((self.rows, self.columns), (sy * y, sx * x))
         return _view(full, (*full.shape[:2], *self.size, *places), (n, c, dy * y, dx * x, *steps))
 
-    def columns_for(self, images: int, like: Array) -> tuple[Array, Array]:
-        """Room for the columns (N, C · cells, places) of so many images, and a view through which they add up.
+    def room(self, images: int, like: Array) -> tuple[Array, Array, Array]:
+        """Memory for the columns of so many images, seen as ``seen`` and as a matrix (N, C · cells, places) for each.
 
-        With runs, the rows of columns stand one image apart in memory with zeros between them. Seen with each row moved on
-        by the place of its cell, summing over the cells then is the transpose of ``seen``, in one pass.
+        With runs there are zeros between the rows, and a third view shows each row moved on by the place of its cell:
+        summing that over the cells is the transpose of ``seen``, in one pass.
         """
-        m, cells, itemsize = xp(like), math.prod(self.size), like.dtype.itemsize
+        m, cells = xp(like), math.prod(self.size)
+        rows = images * self.channels * cells
         if not self.runs:
-            return m.empty((images, self.channels * cells, self.count), like.dtype), None
+            memory = m.empty(rows * self.count, like.dtype)
+            shape = (images, self.channels, *self.size, self.rows, self.columns)
+            return memory.reshape(shape), memory.reshape(images, -1, self.count), None
         area = self.height * self.width
-        lead, rows = area - self.count, images * self.channels * cells
+        lead = area - self.count
         memory = m.zeros(rows * area + lead, like.dtype)
+        apart = memory[: rows * area].reshape(images, self.channels, *self.size, area)
         (dy, dx), (_, w) = self.dilation, self.size
         steps = (self.channels * cells * area, cells * area, w * area - dy * self.width, area - dx, 1)
-        moved = _view(memory[lead:], (images, self.channels, *self.size, area), [itemsize * step for step in steps])
-        return memory[: rows * area].reshape(images, -1, area)[:, :, lead:], moved
+        moved = _view(memory[lead:], apart.shape, [like.dtype.itemsize * step for step in steps])
+        return apart[..., lead:], apart.reshape(images, -1, area)[:, :, lead:], moved
 
     def add_up(self, columns: Array, moved: Array, out: Array) -> None:
         """The transpose of ``seen``: every column is added to where it was taken from. ``out`` holds zeros."""
@@ -137,24 +142,27 @@ def _conv_composed(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation
     return y if b is None else y + _reshape(b, (-1, 1, 1))
 
 
-@primitive("conv", domain=_conv_domain, static=("stride", "padding", "dilation"), reference=_conv_composed, method=False)
+@primitive(
+    "conv", domain=_conv_domain, static=("stride", "padding", "dilation"), reference=_conv_composed, method=False
+)
 def _conv2d(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair) -> Any:
     """Convolution.   y[n,o] = Σ over c of w[o,c] ⋆ x[n,c] + b[o]      x̄ = ȳ spread by w      w̄ = ȳ ⋆ x      b̄ = Σ ȳ"""
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
     dtype, kernel, step = m.result_type(x, w), w.reshape(w.shape[0], -1), at.block()
     seen = at.seen(at.padded(x))
-    columns = m.empty((step, *seen.shape[1:]), x.dtype)  # used again for every block: new memory would cost more than
-    wide = m.empty((step, w.shape[0], at.rows, at.across), dtype)  # the copy into it
-    flat, product = columns.reshape(step, kernel.shape[1], -1), wide.reshape(step, w.shape[0], -1)[:, :, : at.count]
+    cells, columns, _ = at.room(step, x)  # used again for every block: new memory would cost more than the copy
+    wide = m.empty((step, w.shape[0], at.rows, at.across), dtype)
+    product, kept = wide.reshape(step, w.shape[0], -1)[:, :, : at.count], wide[..., : at.columns]
     y = m.empty((x.shape[0], w.shape[0], at.rows, at.columns), dtype)
     for start in range(0, at.images, step):
         n = min(step, at.images - start)
-        columns[:n] = seen[start : start + n]
-        m.matmul(kernel, flat[:n], out=product[:n])
-        y[start : start + n] = wide[:n, ..., : at.columns]
-        if b is not None:
-            y[start : start + n] += b.reshape(-1, 1, 1)
+        cells[:n] = seen[start : start + n]
+        m.matmul(kernel, columns[:n], out=product[:n])
+        if b is None:
+            y[start : start + n] = kept[:n]
+        else:
+            m.add(kept[:n], b.reshape(-1, 1, 1), out=y[start : start + n])
     return y, None
 
 
@@ -162,10 +170,9 @@ def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pa
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
     kernel, step = w.reshape(w.shape[0], -1), at.block()
-    seen = at.seen(at.padded(x)) if needs[1] else None
-    columns = m.empty((step, *seen.shape[1:]), x.dtype) if needs[1] else None
-    bars, moved = at.columns_for(step, x) if needs[0] else (None, None)
-    x_bar = m.zeros((*x.shape[:2], at.height, at.width), x.dtype) if needs[0] else None
+    seen: Any = at.seen(at.padded(x)) if needs[1] else None
+    cells, columns, moved = at.room(step, x)
+    x_bar: Any = m.zeros((*x.shape[:2], at.height, at.width), x.dtype) if needs[0] else None
     w_bar = m.zeros(kernel.shape[::-1], w.dtype)  # transposed: the longer side first makes the faster product
     wide = m.zeros((step, w.shape[0], at.rows, at.across), g.dtype)  # what wrapped round has no part in the result
     bar = wide.reshape(step, w.shape[0], -1)[:, :, : at.count]
@@ -173,11 +180,11 @@ def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pa
         n = min(step, at.images - start)
         wide[:n, ..., : at.columns] = g[start : start + n]
         if needs[1]:
-            columns[:n] = seen[start : start + n]
-            w_bar += m.matmul(columns[:n].reshape(n, kernel.shape[1], -1), bar[:n].transpose(0, 2, 1)).sum(axis=0)
+            cells[:n] = seen[start : start + n]
+            w_bar += m.matmul(columns[:n], bar[:n].transpose(0, 2, 1)).sum(axis=0)
         if needs[0]:
-            m.matmul(kernel.T, bar[:n], out=bars[:n])
-            at.add_up(bars[:n], None if moved is None else moved[:n], x_bar[start : start + n])
+            m.matmul(kernel.T, bar[:n], out=columns[:n])
+            at.add_up(columns[:n], None if moved is None else moved[:n], x_bar[start : start + n])
     b_bar = g.reshape(*g.shape[:2], -1).sum(axis=-1).sum(axis=0) if needs[2] else None
     return at.inside(x_bar) if needs[0] else None, w_bar.T.reshape(w.shape) if needs[1] else None, b_bar
 
@@ -188,11 +195,15 @@ _conv2d.joint_vjp(_conv_rule)
 def conv2d(x: Any, w: Any, b: Any = None, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
     """Convolution of images (cross-correlation: w is not flipped).   y[n,o] = Σ over c of w[o,c] ⋆ x[n,c] + b[o]
 
-    x (N, C, H, W), w (O, C, h, w), b (O) or None give y (N, O, H′, W′), H′ = ⌊(H + 2p − d (h − 1) − 1) / s⌋ + 1. ``stride``,
-    ``padding`` (zeros) and ``dilation`` are numbers or pairs (height, width). x̄ = ȳ spread by w, w̄ = ȳ ⋆ x, b̄ = Σ ȳ.
-    Raises ``ShapeError`` for shapes that do not fit, ``ValueError`` for a bad stride, padding or dilation.
+    x (N, C, H, W), w (O, C, h, w), b (O) or None give y (N, O, H′, W′), H′ = ⌊(H + 2p − d (h − 1) − 1) / s⌋ + 1.
+    ``stride``, ``padding`` (zeros) and ``dilation`` are numbers or pairs (height, width). x̄ = ȳ spread by w, w̄ = ȳ ⋆ x,
+    b̄ = Σ ȳ. Raises ``ShapeError`` for shapes that do not fit, ``ValueError`` for a bad stride, padding or dilation.
     """
-    s, p, d = _pair(stride, "conv2d", "stride", 1), _pair(padding, "conv2d", "padding", 0), _pair(dilation, "conv2d", "dilation", 1)
+    s, p, d = (
+        _pair(stride, "conv2d", "stride", 1),
+        _pair(padding, "conv2d", "padding", 0),
+        _pair(dilation, "conv2d", "dilation", 1),
+    )
     _check_conv("conv2d", x, w, b, 2, p, d)
     return _conv2d(x, w, b, s, p, d)
 
@@ -218,11 +229,15 @@ def _check_conv(name: str, x: Any, w: Any, b: Any, axes: int, padding: Any, dila
     if xs[1] != ws[1]:
         raise ShapeError(f"{name}: x {xs} has {xs[1]} channels, w {ws} takes {ws[1]}; axis 1 of both must be equal")
     if b is not None and shape_of(b) != (ws[0],):
-        raise ShapeError(f"{name}: b must have shape ({ws[0]},), one number for each of w's {ws[0]} outputs, not {shape_of(b)}")
+        raise ShapeError(
+            f"{name}: b must have shape ({ws[0]},), one number for each of w's {ws[0]} outputs, not {shape_of(b)}"
+        )
     for axis in range(axes):
         reach, room = dilation[axis] * (ws[2 + axis] - 1) + 1, xs[2 + axis] + 2 * padding[axis]
         if reach > room or ws[2 + axis] < 1:
-            raise ShapeError(f"{name}: a window of {reach} does not fit on axis {2 + axis} of x {xs}, {room} with padding; pad more")
+            raise ShapeError(
+                f"{name}: a window of {reach} does not fit on axis {2 + axis} of x {xs}, {room} with padding; pad more"
+            )
 
 
 # ---- pooling -----------------------------------------------------------------------------------------------------
@@ -283,12 +298,14 @@ def _mean_composed(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     return mean(_seen(x, size, stride, padding, 0.0), 0)
 
 
-@primitive("avg pool", domain=_pool_domain, static=("size", "stride", "padding"), reference=_mean_composed, method=False)
+@primitive(
+    "avg pool", domain=_pool_domain, static=("size", "stride", "padding"), reference=_mean_composed, method=False
+)
 def _avg_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     """Mean of each window.   y = mean of the window      x̄ = ȳ / cells, summed over the windows that see it"""
     at = _Windows(x.shape, size, stride, padding)
     full = at.padded(x)
-    y = None
+    y: Any = None
     for index in at.places():
         if y is None:
             y = full[index].copy()
@@ -310,10 +327,10 @@ _avg_pool2d.joint_vjp(_mean_rule)
 
 
 def max_pool2d(x: Any, size: Any, stride: Any = None, padding: Any = 0) -> Any:
-    """Largest value in each window.   y = max of the window      x̄ = ȳ at the largest, in equal shares where several are
+    """Largest value in each window.   y = max of the window      x̄ = ȳ at the largest, shared equally by several
 
-    x (N, C, H, W) gives (N, C, H′, W′), H′ = ⌊(H + 2p − h) / s⌋ + 1; ``size``, ``stride`` (None: the size) and ``padding``
-    (−∞, at most half the window) are numbers or pairs. Raises ``ShapeError`` where the window does not fit.
+    x (N, C, H, W) gives (N, C, H′, W′), H′ = ⌊(H + 2p − h) / s⌋ + 1; ``size``, ``stride`` (None: the size) and
+    ``padding`` (−∞, at most half the window) are numbers or pairs. Raises ``ShapeError`` where the window does not fit.
     """
     return _max_pool2d(x, *_check_pool("max_pool2d", x, size, stride, padding))
 
@@ -332,7 +349,9 @@ def _check_pool(name: str, x: Any, size: Any, stride: Any, padding: Any) -> tupl
     if len(shape) != 4:
         raise ShapeError(f"{name}: x must have shape (N, C, H, W), not {shape}")
     if 2 * p[0] > k[0] or 2 * p[1] > k[1]:
-        raise ValueError(f"{name}: padding {p} is more than half the window {k}: some windows would see nothing but border")
+        raise ValueError(
+            f"{name}: padding {p} is more than half the window {k}: some windows would see nothing but border"
+        )
     if any(n + 2 * q < w for n, q, w in zip(shape[2:], p, k, strict=True)):
         raise ShapeError(f"{name}: a window of {k} does not fit on x {shape} with padding {p}")
     return k, s, p

@@ -104,12 +104,18 @@ def _normalise_composed(x: Any, w: Any, b: Any, axes: tuple[int, ...], eps: floa
 
 
 @primitive(
-    "normalise", domain=_normalise_domain, static=("axes", "eps"), reference=_normalise_composed, outputs=3, method=False
+    "normalise",
+    domain=_normalise_domain,
+    static=("axes", "eps"),
+    reference=_normalise_composed,
+    outputs=3,
+    method=False,
 )
 def _normalise(x: Any, w: Any, b: Any, axes: tuple[int, ...], eps: float) -> Any:
     """Mean 0 and variance 1 over axes, then scaled and moved.   y = w x̂ + b, x̂ = (x − m) / √(v + ε), with m and v
 
-    x̄ = (h − mean h − x̂ mean(h x̂)) / √(v + ε), h = ȳ w      w̄ = Σ ȳ x̂      b̄ = Σ ȳ      (and x̄ += m̄/n + 2 v̄ (x − m)/n)"""
+    x̄ = (h − mean h − x̂ mean(h x̂)) / √(v + ε), h = ȳ w      w̄ = Σ ȳ x̂      b̄ = Σ ȳ
+    and m̄/n + 2 v̄ (x − m)/n is added to x̄, for those who use m and v too."""
     centre = x.mean(axis=axes, keepdims=True)
     x_hat = x - centre
     spread = (x_hat * x_hat).mean(axis=axes, keepdims=True)

@@ -39,7 +39,9 @@ def _beside(value: Any, x: Any, name: str, what: str) -> Array:
     if not isinstance(value, Tensor):
         return to_device(value if is_array(value) else np.asarray(value), place)
     if value.device != place:
-        raise TypeError(f"{name}: {what} live on {value.device}, the predictions on {place}: move one with .to({place!r})")
+        raise TypeError(
+            f"{name}: {what} live on {value.device}, the predictions on {place}: move one with .to({place!r})"
+        )
     return value._data
 
 
@@ -78,9 +80,15 @@ def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mea
     return _reduced(loss, reduction)
 
 
-@primitive("cross-entropy", domain=_cross_entropy_domain, static=("targets", "mask", "reduction"), reference=_composed, method=False)
+@primitive(
+    "cross-entropy",
+    domain=_cross_entropy_domain,
+    static=("targets", "mask", "reduction"),
+    reference=_composed,
+    method=False,
+)
 def _cross_entropy(logits: Any, targets: Any, mask: Any = None, reduction: str = "mean") -> Any:
-    """Softmax and cross-entropy in one.   y = mean over rows of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows"""
+    """Softmax and cross-entropy in one.   y = mean of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows"""
     m = xp(logits)
     e = logits - logits.max(axis=-1, keepdims=True)
     if targets.dtype.kind in "iu":
@@ -124,7 +132,7 @@ _cross_entropy.joint_vjp(_cross_entropy_rule)
 
 
 def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str = "mean") -> Any:
-    """Cross-entropy of a softmax, in nats.   y = mean over rows of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows
+    """Cross-entropy of a softmax, in nats.   y = mean of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows
 
     ``logits`` (..., C), classes last. ``targets``: integers (...) in [0, C), or probabilities (..., C). ``mask`` (...):
     rows where it is 0 count neither in value nor in gradient, and their targets may be anything; the mean is over
@@ -143,7 +151,9 @@ def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str
     if t.dtype.kind == "f":
         if t.shape != logits.shape:
             hint = "; class indices must be integers: targets.astype('int64')" if t.shape == lead else ""
-            raise ShapeError(f"cross_entropy: probabilities must have the shape of the logits, {logits.shape}, not {t.shape}{hint}")
+            raise ShapeError(
+                f"cross_entropy: probabilities must have the shape of the logits, {logits.shape}, not {t.shape}{hint}"
+            )
         if isinstance(targets, Tensor) and targets.requires_grad:
             return _composed(logits, targets, kept, reduction)
         return _cross_entropy(logits, Tensor(t) if isinstance(targets, Tensor) else t, kept, reduction)
@@ -151,13 +161,17 @@ def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str
         raise TypeError("cross_entropy: targets are booleans: class indices are integers, probabilities floats")
     if t.shape != lead:
         hint = "; one-hot targets must be floats: targets.astype('float32')" if t.shape == logits.shape else ""
-        raise ShapeError(f"cross_entropy: class indices must have shape {lead} for logits {logits.shape}, not {t.shape}{hint}")
+        raise ShapeError(
+            f"cross_entropy: class indices must have shape {lead} for logits {logits.shape}, not {t.shape}{hint}"
+        )
     if kept is not None:
         t = xp(t).where(kept != 0, t, 0)
     seen = targets if kept is None and is_array(targets) else t  # on the host, if they came from there
     low, high = int(seen.min()), int(seen.max())
     if low < 0 or high >= classes:
-        raise IndexError(f"cross_entropy: targets run from {low} to {high}, but there are {classes} classes: 0 to {classes - 1}")
+        raise IndexError(
+            f"cross_entropy: targets run from {low} to {high}, but there are {classes} classes: 0 to {classes - 1}"
+        )
     return _cross_entropy(logits, t, kept, reduction)
 
 
@@ -176,12 +190,15 @@ def _check_mask(mask: Any, logits: Any, lead: tuple[int, ...], reduction: str) -
 
 
 def _pair(y: Any, t: Any, name: str) -> tuple[Any, Any]:
-    """Predictions and targets as operands of one shape, the targets in the predictions' dtype unless they are tensors."""
+    """Predictions and targets of one shape, the targets in the predictions' dtype unless they are tensors."""
     y = _floating(y, name, "predictions")
     if not isinstance(t, Tensor):
         t = to_device(as_array(t, y.dtype), device_of(_plain(y)))
     if t.shape != y.shape:
-        raise ShapeError(f"{name}: predictions have shape {y.shape}, targets {t.shape}; they must be equal, or differences would broadcast")
+        raise ShapeError(
+            f"{name}: predictions have shape {y.shape}, targets {t.shape}; they must be equal, "
+            "or differences would broadcast"
+        )
     if not y.size:
         raise ValueError(f"{name}: predictions of shape {y.shape} hold nothing; is the batch empty?")
     return y, t
@@ -190,7 +207,7 @@ def _pair(y: Any, t: Any, name: str) -> tuple[Any, Any]:
 def mse_loss(predictions: Any, targets: Any, *, reduction: str = "mean") -> Any:
     """Squared error, averaged over all elements.   y = mean (p − t)²      p̄ = 2 ȳ (p − t) / n
 
-    ``reduction``: 'mean', 'sum' or 'none'. Raises ``ShapeError`` unless the shapes are equal, ``ValueError`` if empty."""
+    ``reduction``: 'mean', 'sum' or 'none'. Raises ``ShapeError`` unless shapes are equal, ``ValueError`` if empty."""
     _check_reduction("mse_loss", reduction)
     p, t = _pair(predictions, targets, "mse_loss")
     return _reduced(square(p - t), reduction)
@@ -199,7 +216,7 @@ def mse_loss(predictions: Any, targets: Any, *, reduction: str = "mean") -> Any:
 def l1_loss(predictions: Any, targets: Any, *, reduction: str = "mean") -> Any:
     """Absolute error, averaged over all elements.   y = mean |p − t|      p̄ = ȳ sign(p − t) / n      (0 at p = t)
 
-    ``reduction``: 'mean', 'sum' or 'none'. Raises ``ShapeError`` unless the shapes are equal, ``ValueError`` if empty."""
+    ``reduction``: 'mean', 'sum' or 'none'. Raises ``ShapeError`` unless shapes are equal, ``ValueError`` if empty."""
     _check_reduction("l1_loss", reduction)
     p, t = _pair(predictions, targets, "l1_loss")
     return _reduced(abs(p - t), reduction)
@@ -215,7 +232,9 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: st
     z, t = _pair(logits, targets, name)
     low, high = float(_plain(t).min()), float(_plain(t).max())
     if not (low >= 0 and high <= 1):
-        raise ValueError(f"{name}: targets are probabilities, but these run from {low:g} to {high:g}; use 0 and 1, or values between")
+        raise ValueError(
+            f"{name}: targets are probabilities, but these run from {low:g} to {high:g}; use 0 and 1, or values between"
+        )
     return _reduced(softplus(z) - z * t, reduction)
 
 
@@ -228,12 +247,16 @@ def hinge_loss(scores: Any, targets: Any, margin: float = 1.0, *, reduction: str
     s = _floating(scores, "hinge_loss", "scores")
     t = _beside(targets, s, "hinge_loss", "targets")
     if not s.ndim or t.shape != s.shape[:-1] or t.dtype.kind not in "iu":
-        raise ShapeError(f"hinge_loss: scores {s.shape} need integer targets of shape {s.shape[:-1]}, not {t.shape} {t.dtype}")
+        raise ShapeError(
+            f"hinge_loss: scores {s.shape} need integer targets of shape {s.shape[:-1]}, not {t.shape} {t.dtype}"
+        )
     if 0 in s.shape:
         raise ValueError(f"hinge_loss: scores of shape {s.shape} hold no row; is the batch empty?")
     low, high = int(t.min()), int(t.max())
     if low < 0 or high >= s.shape[-1]:
-        raise IndexError(f"hinge_loss: targets run from {low} to {high}, but there are {s.shape[-1]} classes: 0 to {s.shape[-1] - 1}")
+        raise IndexError(
+            f"hinge_loss: targets run from {low} to {high}, but there are {s.shape[-1]} classes: 0 to {s.shape[-1] - 1}"
+        )
     other = xp(t).arange(s.shape[-1]) != t[..., None]
     excess = relu(s - take_along_axis(s, t[..., None]) + margin)
     return _reduced(sum(where(other, excess, 0), -1), reduction)
