@@ -127,8 +127,7 @@ def signature(name: str, f: Any) -> str:
     """The line that declares a method."""
     parameters = list(inspect.signature(f).parameters.values())
     if f.__module__ == "tinygrad7.ops.compare":
-        return f"def {name}(self, other: {'object' if name in ('__eq__', '__ne__') else 'Any'}) -> Any: ..." + (
-            "  # type: ignore[override]" if name in ("__eq__", "__ne__") else "")  # fmt: skip
+        return f"def {name}(self, other: {'object' if name in ('__eq__', '__ne__') else 'Any'}) -> Any: ..."
     parts, star = ["self"], False
     for p in parameters[1:]:
         if p.kind is p.KEYWORD_ONLY and not star:

@@ -161,7 +161,7 @@ def flatten(x: Any) -> Any:
     return _reshape(x, -1)
 
 
-NUMPY[np.ravel] = Tensor.ravel = flatten  # type: ignore[attr-defined]
+NUMPY[np.ravel] = Tensor.ravel = flatten  # type: ignore[method-assign]
 
 
 def _broadcast_domain(pick: Pick) -> Call:
