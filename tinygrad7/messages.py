@@ -45,7 +45,7 @@ def explain(op: Any, args: tuple[Any, ...], error: Exception) -> Exception:
         return error
     arrays = [value_of(a) for a in args]
     found = ", ".join(describe(a) for a in args)
-    places = sorted({device_of(a) for a in arrays if is_array(a) and getattr(a, "ndim", 0)})
+    places = sorted({device_of(a) for a in arrays if is_array(a) and a.ndim})
     if len(places) > 1:
         new: Exception = TypeError(
             f"{op.name}: operands live on {' and '.join(places)} ({found}): move one with t.to({places[0]!r})"
