@@ -22,7 +22,9 @@ from tinygrad7.node import Leaf, Node
 
 def rendered(source: str) -> dict[str, Any]:
     """What Graphviz makes of DOT text: its JSON. Raises where the text does not parse."""
-    program = shutil.which("dot") or shutil.which("graphviz-pure") or str(Path(sys.executable).with_name("graphviz-pure"))
+    program = (
+        shutil.which("dot") or shutil.which("graphviz-pure") or str(Path(sys.executable).with_name("graphviz-pure"))
+    )
     done = subprocess.run([program, "-Tjson"], input=source.encode(), capture_output=True, check=True)
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
@@ -140,9 +142,7 @@ def random_recurrent(seed: int) -> Any:
     r = random.Random(seed)
     params = [leaf(np.random.default_rng(k), 3, name=f"p{k}") for k in range(r.randint(1, 3))]
     steps = r.randint(1, 5)
-    sequence = [
-        tg.tensor(np.full(3, 0.1 * t), name=f"x{t}", requires_grad=r.random() < 0.2) for t in range(steps)
-    ]
+    sequence = [tg.tensor(np.full(3, 0.1 * t), name=f"x{t}", requires_grad=r.random() < 0.2) for t in range(steps)]
     if r.random() < 0.3:
         sequence = list(tg.unstack(tg.stack(sequence) * params[0]))
     for _ in range(r.randint(1, 2)):

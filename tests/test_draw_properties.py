@@ -68,7 +68,10 @@ def check_places(seen: Seen) -> None:
 
 def check_ways(seen: Seen) -> None:
     """No edge runs through a box that it neither leaves nor enters."""
-    spans = [(b, b.x - b.w / 2 + 1.5, b.x + b.w / 2 - 1.5, b.y - b.h / 2 + 1.5, b.y + b.h / 2 - 1.5) for b in seen.drawing.picture.boxes]
+    spans = [
+        (b, b.x - b.w / 2 + 1.5, b.x + b.w / 2 - 1.5, b.y - b.h / 2 + 1.5, b.y + b.h / 2 - 1.5)
+        for b in seen.drawing.picture.boxes
+    ]
     for edge in seen.drawing.picture.edges:
         points = curve_points(edge.points)
         for box, left, right, low, top in spans:

@@ -69,6 +69,8 @@ def compose(
 ) -> Drawing:
     """The same, one stage earlier: boxes, edges and blocks with their places."""
     _check(level, fold, time)
+    if not isinstance(y, Tensor | Tape):
+        raise TypeError(f"draw: a tensor or a Tape is needed, this is a {type(y).__name__}")
     if isinstance(y, Tensor) and y._node is None:
         picture = build(y, level)
         tape = None

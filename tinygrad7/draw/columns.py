@@ -37,8 +37,8 @@ class Band:
     roles: dict[Any, Role] = field(default_factory=dict)
     reverse: bool = False
     group: int = 0
-    inner: set[tuple[Role, Role]] = field(default_factory=set)
-    carried: set[tuple[Role, Role]] = field(default_factory=set)
+    inner: dict[tuple[Role, Role], None] = field(default_factory=dict)  # in the order of the tape
+    carried: dict[tuple[Role, Role], None] = field(default_factory=dict)
     accumulators: set[Role] = field(default_factory=set)
 
 
@@ -111,7 +111,11 @@ def _columns(picture: Picture) -> None:
         band.group = groups
         if i == 0:
             continue
-        arriving = [(j, pairs) for (j, k), pairs in links.items() if k == i and bands[j].group == groups and len(bands[j].indices) > 1]
+        arriving = [
+            (j, pairs)
+            for (j, k), pairs in links.items()
+            if k == i and bands[j].group == groups and len(bands[j].indices) > 1
+        ]
         last = [list(bands[j].indices.values())[-1] for j, _ in arriving]
         first = next(iter(band.indices.values()))
         if arriving and all(
@@ -234,7 +238,7 @@ def _links(picture: Picture) -> None:
         a, b = edge.src, edge.dst
         if a.zone == b.zone == "step" and a.band == b.band and not edge.cut:
             band = picture.bands[a.band]
-            (band.inner if a.column == b.column else band.carried).add((a.role, b.role))
+            (band.inner if a.column == b.column else band.carried)[a.role, b.role] = None
     for band in picture.bands:
         leaving = {a for a, _ in band.inner}
         to: dict[Role, set[Role]] = {}

@@ -139,9 +139,12 @@ def _node(box: Box) -> str:
         fill, border, text = ROOT
     if box.bad:
         fill, border, text = BAD
-    style = {"op": "rounded,filled", "input": "rounded,filled", "fold": "rounded,filled,dashed", "cut": "filled,dashed"}.get(
-        box.kind, "rounded,filled" if box.kind in ("module", "step") else "filled"
-    )
+    style = {
+        "op": "rounded,filled",
+        "input": "rounded,filled",
+        "fold": "rounded,filled,dashed",
+        "cut": "filled,dashed",
+    }.get(box.kind, "rounded,filled" if box.kind in ("module", "step") else "filled")
     parts = [f'<FONT COLOR="{text}">{markup(shorten(box.label, 40)) or " "}</FONT>']
     notes = [shorten(line, 60) for line in box.note.split("\n")] if box.note else []
     if box.is_source and box.uses > 1:
@@ -187,7 +190,11 @@ def _back(edge: Edge, scale: Any) -> str:
     path = [*path[:-1], tip][::-1]
     upright = abs(path[1][0] - path[0][0]) < 0.5, abs(path[-1][0] - path[-2][0]) < 0.5
     right, down = (5.0, 0.0) if all(upright) else (4.0, 4.0) if any(upright) else (0.0, 5.0)
-    if not any(upright) and len(path) > 8 and any(abs(a[0] - b[0]) < 0.1 < abs(a[1] - b[1]) for a, b in zip(path, path[1:], strict=False)):
+    if (
+        not any(upright)
+        and len(path) > 8
+        and any(abs(a[0] - b[0]) < 0.1 < abs(a[1] - b[1]) for a, b in zip(path, path[1:], strict=False))
+    ):
         right = 4.0
     moved = [(x + right, y - down) for x, y in path]
     if not any(upright):
@@ -200,7 +207,7 @@ def _back(edge: Edge, scale: Any) -> str:
     width = f" penwidth={scale.style(through.norm)[1]:.2f}" if scale is not None else ""
     return (
         f'n{edge.dst.number} -> n{edge.src.number} [pos="e,{n(bx)},{n(by)} {spline}" style=dashed color="{BACK}" '
-        f'class=backward{width}]'
+        f"class=backward{width}]"
     )
 
 
@@ -208,7 +215,8 @@ def _legend(drawing: Drawing) -> str:
     """The scale of edge colours, under the drawing on the right."""
     scale = drawing.picture.scale
     cells = "".join(
-        f'<TD BGCOLOR="{scale.style(scale.middle * 10.0 ** k)[0]}" WIDTH="16" HEIGHT="7" FIXEDSIZE="TRUE"></TD>' for k in range(-3, 4)
+        f'<TD BGCOLOR="{scale.style(scale.middle * 10.0**k)[0]}" WIDTH="16" HEIGHT="7" FIXEDSIZE="TRUE"></TD>'
+        for k in range(-3, 4)
     )
     text = f"gradient norm: {scale.middle:.2g} where the backward pass starts, {scale.least:.2g} to {scale.most:.2g} in all"
     label = (

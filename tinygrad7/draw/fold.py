@@ -38,10 +38,10 @@ def _fold_columns(picture: Picture) -> None:
     for first, last in runs:
         begins = first == 0 or picture.columns[first - 1].group != picture.columns[first].group
         ends = last == len(picture.columns) - 1 or picture.columns[last + 1].group != picture.columns[last].group
-        start = first + (ENDS if begins else 1)  # the column before the run is the first of the loop, this is the second
+        start = first + (
+            ENDS if begins else 1
+        )  # the column before the run is the first of the loop, this is the second
         stop = last - (ENDS - 1 if ends else 0)
-        if not begins and not ends:
-            start, stop = first + 1, last - 1
         if stop - start >= 2:
             hide.update({k: start for k in range(start, stop)})
     if not hide:
@@ -119,7 +119,7 @@ def _collapse(picture: Picture, hidden: dict[Box, Box]) -> None:
             edges.append(edge)
         elif a is not b:
             row = edge.src.role if a is not edge.src else edge.dst.role
-            key = (a, b, row, edge.slot if b is edge.dst else None)
+            key = (a, b, row)
             if key in merged:
                 merged[key].count += 1
             else:

@@ -6,6 +6,7 @@ lying on its side.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ ROW = 18.0  # and between rows
 TRACK = 7.0
 PAD = 9.0  # from a box to the border of the block around it, and from border to border
 TITLE = 15.0
+GRAIN = 20.0  # widths of boxes are multiples of it: calmer to look at, and 10 steps look like 1,000
 LABEL, NOTE = 13.0, 8.5  # font sizes
 
 _NARROW = frozenset("ijltfrI.,:;'|![](){} ·`-")
@@ -76,14 +78,16 @@ def measure(box: Box) -> None:
         w = max(w, *(text_width(line[:60], NOTE) + 14 for line in lines))
         h += 10.5 * len(lines)
     if box.is_source and box.uses > 1:
-        w = max(w, text_width(f"{note}  ×{box.uses}", NOTE) + 14)
+        w = max(w, text_width(f"{note}  ×{box.uses:04}", NOTE) + 14)
         h += 0 if note else 10.5
     if box.lines:
         w = max(w, *(text_width(line, NOTE) + 14 for line in box.lines))
         h += 11 * len(box.lines)
     if box.strip:
         w, h = max(w, 64.0), h + 9
-    box.w, box.h = max(w, 34.0), max(h, 26.0)
+    if box.kind == "fold":
+        w = max(w, 118.0)
+    box.w, box.h = GRAIN * math.ceil(w / GRAIN), max(h, 26.0)
 
 
 def layout(picture: Picture, time: str = "LR") -> Drawing:
@@ -145,7 +149,12 @@ def _clusters(picture: Picture) -> list[Cluster]:
                     cluster.title += "  backward"
             chain.append(cluster)
             x, y, right, top = cluster.cells
-            cluster.cells = (min(x, box.X), min(y, box.Y), max(right, box.X + box.across - 1), max(top, box.Y + box.up - 1))
+            cluster.cells = (
+                min(x, box.X),
+                min(y, box.Y),
+                max(right, box.X + box.across - 1),
+                max(top, box.Y + box.up - 1),
+            )
         for depth, cluster in enumerate(reversed(chain)):
             cluster.level = max(cluster.level, depth + 1)
         if chain:
@@ -159,7 +168,10 @@ def _clusters(picture: Picture) -> list[Cluster]:
         outer = found.get(cluster.parent)
         if outer is not None:
             outer.sides = tuple(  # type: ignore[assignment]
-                [max(o, i + 1) if same == mine else o for o, i, same, mine in zip(outer.sides, cluster.sides, outer.cells, cluster.cells, strict=True)]
+                [
+                    max(o, i + 1) if same == mine else o
+                    for o, i, same, mine in zip(outer.sides, cluster.sides, outer.cells, cluster.cells, strict=True)
+                ]
             )
     return list(found.values())
 

@@ -171,7 +171,15 @@ class _Maker:
         return box
 
     def leaf(self, leaf: Leaf) -> None:
-        box = Box("parameter", leaf.name or _short(leaf.data) or shape_text(leaf.shape), leaf.birth, (), leaf.shape, leaf.dtype, [leaf])
+        box = Box(
+            "parameter",
+            leaf.name or _short(leaf.data) or shape_text(leaf.shape),
+            leaf.birth,
+            (),
+            leaf.shape,
+            leaf.dtype,
+            [leaf],
+        )
         if leaf.name or box.label != shape_text(leaf.shape):
             box.note = shape_text(leaf.shape)
         box.tip = f"leaf {leaf.name or ''} {leaf.shape} {leaf.dtype}"
@@ -184,7 +192,9 @@ class _Maker:
             scope = path[cut]
             box = self.owned.get(scope)
             if box is None:
-                label = f"{scope.name} = {scope.index}" if scope.kind == "step" else module_title(scope).partition("   ")[0]
+                label = (
+                    f"{scope.name} = {scope.index}" if scope.kind == "step" else module_title(scope).partition("   ")[0]
+                )
                 box = Box(scope.kind, label, node.birth, path[:cut], op=scope.name, own=scope)
                 box.tip = " / ".join(s.label for s in path[: cut + 1])
                 self.owned[scope] = self.add(box)

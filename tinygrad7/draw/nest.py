@@ -111,7 +111,9 @@ def nest(
             s, t = item_of(a), item_of(b)
             s.after.append((t, inside[b][0], inside[a][0]))
             t.before.append((s, inside[a][0], inside[b][0]))
-        loops = [(item_of(a), item_of(b)) for a, b in pairs if vertices[a][0][:depth] == block == vertices[b][0][:depth]]
+        loops = [
+            (item_of(a), item_of(b)) for a, b in pairs if vertices[a][0][:depth] == block == vertices[b][0][:depth]
+        ]
         size = _place(list(items.values()), loops)
         contents: list[Any] = []
         for item in items.values():
@@ -176,7 +178,9 @@ def _spines(main: list[Item], loops: list[tuple[Item, Item]]) -> list[list[Item]
     for end, starts in into.items():
         wanted.append((starts, end))
     if not wanted:
-        ends = [i for i in main if i.exit] or [i for i in main if not any(t.zone == "main" for t, _, _ in i.after)] or main
+        ends = (
+            [i for i in main if i.exit] or [i for i in main if not any(t.zone == "main" for t, _, _ in i.after)] or main
+        )
         end = max(ends, key=lambda i: (i.x, i.order))
         starts = [i for i in main if i.entry]
         if not starts:

@@ -27,6 +27,7 @@ class Grid:
             self.out[edge.src].append(edge)
         self.placed: set[Box] = set()
         self.shared: dict[tuple[int, int], list[Box]] = {}  # sources that stand side by side in one cell
+        self.base: dict[int, int] = {}  # the lowest row of each band
         self.rails: dict[int | None, list[Box]] = {}
 
     def put(self, box: Box, x: int, y: int, across: int = 1, up: int = 1) -> None:
@@ -131,7 +132,7 @@ def _group(grid: Grid, group: int, left: int) -> int:
         column.start, column.width = at, 1 if column.fold else width
         at += column.width
     low = 0
-    base = {}
+    base = grid.base
     for n, (b, band) in enumerate(bands):
         bars, rails, inputs = _under(grid, b)
         if n == 0:  # the first band of every time axis runs on the same row
@@ -155,7 +156,9 @@ def _group(grid: Grid, group: int, left: int) -> int:
                 if bands_in and max(bands_in) == b:  # type: ignore[type-var]
                     grid.put(box, left + gutter, low, across=at - left - gutter)
                     low += 1
-    for bar in [box for box in picture.boxes if box.zone == "bar" and box not in grid.placed and _group_of(grid, box) == group]:
+    for bar in [
+        box for box in picture.boxes if box.zone == "bar" and box not in grid.placed and _group_of(grid, box) == group
+    ]:
         grid.put(bar, left + gutter, low, across=at - left - gutter)
         low += 1
     for box, k in restarts.items():
@@ -195,18 +198,23 @@ def _under(grid: Grid, b: int) -> tuple[list[Box], list[Box], int]:
             chain = [box]  # with bars that only lead to it
             at = box
             while True:
-                before = [e.src for e in grid.into[at] if e.src.zone == "bar" and e.src not in grid.placed and e.src not in bars]
+                before = [
+                    e.src
+                    for e in grid.into[at]
+                    if e.src.zone == "bar" and e.src not in grid.placed and e.src not in bars
+                ]
                 if len(before) != 1 or before[0] in chain:
                     break
                 at = before[0]
                 chain.append(at)
             bars.extend(reversed(chain))
-    stack: dict[Any, int] = {}
+    stack: dict[Any, set[Box]] = {}
     for box in grid.picture.boxes:
         if box.zone == "source" and box.band == b and not _is_first_state(grid, box):
             edge = next(e for e in grid.out[box] if not e.cut)
             role = edge.dst.role
-            stack.setdefault((role.x if role is not None else None, box.column), set()).add(edge.dst)
+            alone = len({e.dst for e in grid.out[box]}) > 1
+            stack.setdefault((role.x if role is not None else None, box.column), set()).add(box if alone else edge.dst)
     return list(dict.fromkeys(bars)), rails[::-1], max(map(len, stack.values()), default=0)
 
 
@@ -246,7 +254,9 @@ def _waiting(grid: Grid, group: int) -> list[Box]:
         if box.zone == "pre" and _group_of(grid, box) == group:
             chosen.add(box)
         elif box.zone == "source" and users:
-            ahead = any(u in chosen or u.zone in ("rail", "bar", "pre") for u in users) and _group_of(grid, box) == group
+            ahead = (
+                any(u in chosen or u.zone in ("rail", "bar", "pre") for u in users) and _group_of(grid, box) == group
+            )
             starts = box.band is not None and grid.picture.bands[box.band].group == group and _is_first_state(grid, box)
             if ahead or (starts and box not in grid.placed):
                 chosen.add(box)
@@ -286,11 +296,19 @@ def _after(grid: Grid, left: int) -> None:
         path = tuple(s for s in box.path if s.kind != "step")
         vertices[box] = (path, box.order, "main")
     edges = [(e.src, e.dst) for box in boxes for e in grid.into[box] if e.src in inside and not e.cut]
-    entries = [box for box in boxes if any(e.src in grid.placed and e.src.zone in ("step", "bar", "fold") for e in grid.into[box])]
+    entries = [
+        box
+        for box in boxes
+        if any(e.src in grid.placed and e.src.zone in ("step", "bar", "fold") for e in grid.into[box])
+    ]
     exits = [box for box in boxes if box.root]
     row = 0
     if entries:
-        row = next(e.src.Y + e.src.up - 1 if e.src.zone == "fold" else e.src.Y for e in grid.into[entries[0]] if e.src in grid.placed)
+        row = next(
+            e.src.Y + e.src.up - 1 if e.src.zone == "fold" else e.src.Y
+            for e in grid.into[entries[0]]
+            if e.src in grid.placed
+        )
     elif head := _head(grid, boxes):
         vertices[head] = ((), head.order, "main")
         edges += [(head, e.dst) for e in grid.out[head] if e.dst in inside]
@@ -336,10 +354,17 @@ def _sources(grid: Grid) -> None:
             y = to.Y - 1
         while (x, y) in grid.cells:
             y -= 1
-        for box in boxes:
+        clear = grid.clear(x, y, to.Y)
+        alone = [box for box in boxes if not clear or len({e.dst for e in grid.out[box]}) > 1]
+        beside = [box for box in boxes if box not in alone]
+        for box in beside:
             grid.put(box, x, y)
-        if len(boxes) > 1:
-            grid.shared[x, y] = boxes
+        if len(beside) > 1:
+            grid.shared[x, y] = beside
+        for box in alone:  # its edges leave to the side, where nothing may stand
+            while (x, y) in grid.cells:
+                y -= 1
+            grid.put(box, x, y)
         floor[x] = min(floor.get(x, y), y)
     for box in wide:
         x = min(e.dst.X for e in grid.out[box])
@@ -349,12 +374,8 @@ def _sources(grid: Grid) -> None:
 
 
 def _input_row(grid: Grid, to: Box, x: int) -> int:
-    """Just under the rails of the band that ``to`` belongs to."""
-    rows = [box.Y for box in grid.placed_rails(to.band)]
-    low = min(rows, default=None) if rows else None
-    if low is not None:
-        return low - 1
-    y = to.Y - 1
-    while (x, y) in grid.cells:
-        y -= 1
-    return y
+    """Just under the band that ``to`` belongs to, and under its rails."""
+    row = min([grid.base[to.band], *(box.Y for box in grid.placed_rails(to.band))]) - 1  # type: ignore[index]
+    while (x, row) in grid.cells:
+        row -= 1
+    return row

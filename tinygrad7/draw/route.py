@@ -124,7 +124,15 @@ class _Finder:
                 right = b.X >= a.X + a.across
                 near, far = (a.X + a.across, b.X - 1) if right else (b.X + 1, a.X - 1)
                 if self.open_row(y, near, far) or self.open_row(v, near, far):
-                    return Way(edge, "row", "E" if right else "W", "W" if right else "E", y, v, (b.X if right else b.X + 1) if self.open_row(y, near, far) else (near if right else far + 1))
+                    return Way(
+                        edge,
+                        "row",
+                        "E" if right else "W",
+                        "W" if right else "E",
+                        y,
+                        v,
+                        (b.X if right else b.X + 1) if self.open_row(y, near, far) else (near if right else far + 1),
+                    )
                 return Way(edge, "around", "E" if right else "W", "W" if right else "E", y, v, near, b.X, v)
             up = v > y
             low, high = (a.Y + 1, b.Y - 1) if up else (b.Y + b.up, a.Y - 1)

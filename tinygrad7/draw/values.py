@@ -139,4 +139,3 @@ def blend(share: float) -> str:
     low, middle, high = (168, 199, 235), (74, 92, 124), (200, 42, 22)
     a, b, s = (middle, high, share) if share > 0 else (middle, low, -share)
     return "#" + "".join(f"{round(x + (y - x) * s):02x}" for x, y in zip(a, b, strict=True))
-
