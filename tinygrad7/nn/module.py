@@ -211,7 +211,7 @@ class Module:
         for _, t in self._tensors():
             t._data = _moved(t._data, place, kind)
             if isinstance(t._node, Leaf):
-                t._node.data = t._data
+                t._node.data, t._node.dtype = t._data, t._data.dtype
                 t._node.grad = None if t._node.grad is None else _moved(t._node.grad, place, kind)
         return self
 
