@@ -22,10 +22,8 @@ def check_op(op: Any, *, count: int = 10, order: int = 2, rng: Any = 0) -> list[
     """
     found = REGISTRY[op] if isinstance(op, str) else getattr(op, "op", op)
     generator = np.random.default_rng(rng)
-    return [
-        check_call(found, args, kwargs, order=order, rng=generator)
-        for args, kwargs in examples(found, generator, count)
-    ]
+    calls = examples(found, generator, count)
+    return [check_call(found, *call, order=order, rng=int(generator.integers(2**32))) for call in calls]
 
 
 def check_call(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], *, order: int = 2, rng: Any = 0) -> Verdict:
