@@ -185,9 +185,13 @@ _KEEPERS: dict[tuple[int, ...], Callable[[Any, Any, Any], Any]] = {
     (2, 1): lambda a, b, y: (y, b),
 }
 
+
 # Beside an op of several outputs stands one small node for each of them, which says which one it is.
-PICK = Op(lambda outputs: outputs, "output", None, None, None)
-PICKED = PICK.plan(())
+def _output(outputs: Any) -> Any:
+    return outputs
+
+
+PICKED = Op(_output, "output", None, None, None).plan(())
 PICKED.rules = None
 
 

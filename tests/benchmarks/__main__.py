@@ -1,7 +1,7 @@
 """``python -m tests.benchmarks``: tinygrad7 beside PyTorch, autograd, MyGrad and bare NumPy, in interleaved turns.
 
-    python -m tests.benchmarks                      # everything, 2 threads
-    python -m tests.benchmarks ops char-256 --rounds 21 --threads 1
+python -m tests.benchmarks                      # everything, 2 threads
+python -m tests.benchmarks ops char-256 --rounds 21 --threads 1
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main() -> None:
     names = given.works or [*BY_NAME, *MEMORY]
     engines = [e for e in ("torch", "autograd", "mygrad") if installed(e)]
     missing = [e for e in ("torch", "autograd", "mygrad") if e not in engines]
-    print(f"Python {platform.python_version()}, NumPy {np.__version__}, {given.threads} thread(s), {given.rounds} rounds")
+    print(
+        f"Python {platform.python_version()}, NumPy {np.__version__}, {given.threads} thread(s), {given.rounds} rounds"
+    )
     if missing:
         print(f"not installed, so not measured: {', '.join(missing)}")
     workers = {e: Worker(e, given.threads) for e in ("tinygrad7", *engines, "numpy")}

@@ -158,7 +158,7 @@ def _mlp(data: dict[str, Any]) -> Step:
 def _conv(data: dict[str, Any]) -> Step:
     x, targets = tg.tensor(data["x"]), data["targets"]
     w1, b1, w2, b2, w, b = params = _leaves(data, "w1", "b1", "w2", "b2", "w", "b")
-    optimizer = tg.optim.SGD(params, 1e-2)
+    optimizer = tg.optim.SGD(params, 1e-3)
 
     def step() -> float:
         h = tg.relu(tg.conv2d(x, w1, b1))

@@ -176,7 +176,7 @@ def _mlp(data: dict[str, Any]) -> Step:
 def _conv(data: dict[str, Any]) -> Step:
     x, targets = torch.tensor(data["x"]), torch.tensor(data["targets"])
     w1, b1, w2, b2, w, b = params = _leaves(data, "w1", "b1", "w2", "b2", "w", "b")
-    optimizer = torch.optim.SGD(params, 1e-2)
+    optimizer = torch.optim.SGD(params, 1e-3)
 
     def step() -> float:
         h = F.relu(F.conv2d(x, w1, b1))

@@ -23,7 +23,7 @@ class Worker:
 
     def __init__(self, engine: str, threads: int) -> None:
         count = str(threads)
-        limits = {name: count for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), count)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.worker", engine, count],
             stdin=subprocess.PIPE,

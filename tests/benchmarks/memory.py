@@ -35,7 +35,10 @@ def unrolled(steps: int = 200, batch: int = 64, inputs: int = 64, hidden: int = 
     import tinygrad7 as tg
 
     rng = np.random.default_rng(0)
-    leaves = [tg.tensor(rng.normal(0, 0.1, s).astype("f4"), requires_grad=True) for s in ((inputs, hidden), (hidden, hidden), (hidden,))]
+    leaves = [
+        tg.tensor(rng.normal(0, 0.1, s).astype("f4"), requires_grad=True)
+        for s in ((inputs, hidden), (hidden, hidden), (hidden,))
+    ]
     u, w, b = leaves
     xs = rng.normal(size=(steps, batch, inputs)).astype(np.float32)
     tg.tensor(1.0).sum()
@@ -61,7 +64,9 @@ def start() -> dict[str, float]:
         " *[m for m in ('hypothesis', 'graphviz', 'cupy', 'tqdm', 'matplotlib') if m in sys.modules])"
     )
     with tempfile.TemporaryDirectory() as compiled:
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PYTHONPYCACHEPREFIX": compiled}
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
+            "PYTHONPYCACHEPREFIX": compiled
+        }
         runs = [
             subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
             for _ in range(8)
@@ -77,7 +82,9 @@ def scopes(rounds: int = 41) -> dict[str, float]:
     import tinygrad7 as tg
 
     rng = np.random.default_rng(0)
-    u, w, b = (tg.tensor(rng.normal(0, 0.1, s).astype("f4"), requires_grad=True) for s in ((64, 128), (128, 128), (128,)))
+    u, w, b = (
+        tg.tensor(rng.normal(0, 0.1, s).astype("f4"), requires_grad=True) for s in ((64, 128), (128, 128), (128,))
+    )
     xs = [tg.tensor(x) for x in rng.normal(size=(100, 32, 64)).astype("f4")]
 
     def step(scope: object) -> float:
@@ -99,7 +106,9 @@ NAMES = {"chain": chain, "unrolled": unrolled, "start": start, "scopes": scopes}
 
 def fresh(name: str) -> dict[str, float]:
     """The figures of ``name`` from a process of its own."""
-    done = subprocess.run([sys.executable, "-m", "tests.benchmarks.memory", name], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.memory", name], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 

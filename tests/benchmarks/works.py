@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,11 +80,13 @@ def inputs(name: str) -> dict[str, Any]:
         return {
             "x": normal(32, 64),
             "target": normal(32, 64),
-            "blocks": [(normal(64, 64, scale=0.1), np.zeros(64, np.float32), normal(64, 64, scale=0.02)) for _ in range(50)],
+            "blocks": [
+                (normal(64, 64, scale=0.1), np.zeros(64, np.float32), normal(64, 64, scale=0.02)) for _ in range(50)
+            ],
         }
     if name == "mlp":
         sizes = (784, 512, 512, 10)
-        layers = [(normal(o, i, scale=i**-0.5), np.zeros(o, np.float32)) for i, o in zip(sizes, sizes[1:], strict=False)]
+        layers = [(normal(o, i, scale=i**-0.5), np.zeros(o, np.float32)) for i, o in itertools.pairwise(sizes)]
         return {"x": normal(128, 784), "targets": rng.integers(0, 10, 128), "layers": layers}
     if name == "conv":
         return {

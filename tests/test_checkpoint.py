@@ -1,0 +1,135 @@
+"""Checkpointing: the same gradients bit for bit, the memory of one segment; and cutting graphs."""
+
+from __future__ import annotations
+
+import gc
+import math
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad7 as tg
+
+
+def leaves() -> tuple[tg.Tensor, tg.Tensor]:
+    rng = np.random.default_rng(0)
+    make = lambda *s: tg.tensor(rng.normal(0, 0.6, s).astype(np.float32), requires_grad=True)
+    return make(5, 4), make(4, 4)
+
+
+def net(x: Any, w: Any, rng: Any) -> Any:
+    return tg.dropout(tg.tanh(x @ w), 0.4, rng=rng) * tg.dropout(x, 0.3, rng=rng)
+
+
+@pytest.mark.parametrize("explicit", [False, True], ids=["tg.seed", "rng="])
+def test_gradients_are_bit_equal_with_dropout_inside(explicit: bool) -> None:
+    found = []
+    for store in (True, False):
+        x, w = leaves()
+        tg.seed(3)
+        rng = np.random.default_rng(8) if explicit else None
+        h = x
+        for _ in range(3):
+            h = net(h, w, rng) if store else tg.checkpoint(lambda a: net(a, w, rng), h)
+        after = tg.uniform((2,), rng=rng).numpy()  # backward leaves the generators where forward left them
+        (h * h).sum().backward()
+        found.append((x.grad, w.grad, after, tg.uniform((2,), rng=rng).numpy()))
+    for stored, again in zip(*found, strict=True):
+        np.testing.assert_array_equal(stored, again)
+
+
+def test_it_reaches_what_the_function_closes_over() -> None:
+    x, w = leaves()
+    hidden = tg.sigmoid(w)  # a recorded result, not a leaf
+
+    def f(a: Any) -> Any:
+        return {"y": [a @ hidden], "z": (a * 2, 7)}
+
+    out = tg.checkpoint(f, x)
+    assert out["z"][1] == 7
+    (out["y"][0].sum() + (out["z"][0] ** 2).sum()).backward()
+    got = (x.grad, w.grad)
+    x.grad = w.grad = None
+    hidden = tg.sigmoid(w)
+    plain = f(x)
+    (plain["y"][0].sum() + (plain["z"][0] ** 2).sum()).backward()
+    np.testing.assert_allclose(got[0], x.grad, rtol=1e-6)
+    np.testing.assert_allclose(got[1], w.grad, rtol=1e-6)
+
+
+def test_nested_and_unused_and_constant() -> None:
+    x, w = leaves()
+    y = tg.checkpoint(lambda a: tg.checkpoint(lambda b: tg.tanh(b @ w), a) * 2, x)
+    y.sum().backward()
+    nested = (x.grad, w.grad)
+    x.grad = w.grad = None
+    (tg.tanh(x @ w) * 2).sum().backward()
+    np.testing.assert_array_equal(nested[0], x.grad)
+    np.testing.assert_array_equal(nested[1], w.grad)
+    u = tg.tensor([1.0, 2.0], requires_grad=True)
+    tg.checkpoint(lambda a, b: a * 2, u, x).sum().backward()  # b does not matter
+    np.testing.assert_array_equal(u.grad, [2, 2])
+    assert not tg.checkpoint(lambda a: a.detach() * 2, u).requires_grad
+    with tg.no_grad():
+        assert not tg.checkpoint(lambda a: a * 2, u).requires_grad
+
+
+def test_it_is_differentiated_again() -> None:
+    x = tg.tensor(np.array([0.3, -0.7]), requires_grad=True)
+    y = tg.checkpoint(lambda a: tg.tanh(a) * a, x).sum()
+    (g,) = tg.gradients(y, x, create_graph=True)
+    (second,) = tg.gradients(g.sum(), x)
+    plain = tg.hvp(lambda a: tg.sum(tg.tanh(a) * a), x.numpy(), np.ones(2))
+    np.testing.assert_allclose(second, plain, rtol=1e-12)
+
+
+def test_it_is_one_entry_of_the_tape() -> None:
+    x, w = leaves()
+    tape = tg.Tape(tg.checkpoint(lambda a: tg.tanh(a @ w) + 1, x).sum())
+    assert [entry.op for entry in tape] == ["leaf", "leaf", "checkpoint", "output", "sum"]
+    assert tape.nbytes == 0
+    np.testing.assert_allclose(tape.values()[-1], tg.sum(tg.tanh(x @ w) + 1).numpy(), rtol=1e-6)
+
+
+def peak(steps: int, checkpointed: bool) -> int:
+    """Bytes that a fused LSTM over ``steps`` steps needs at most, forward and backward, in √T segments."""
+    rng = np.random.default_rng(1)
+    lstm = tg.nn.LSTM(16, 32, rng=rng)
+    x = tg.tensor(rng.normal(size=(steps, 8, 16)).astype(np.float32))
+    length = math.isqrt(steps)
+
+    def segment(part: Any, state: Any) -> Any:
+        y, state = lstm(part, state)
+        return (y * y).mean(), state
+
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    state = (tg.zeros((1, 8, 32)), tg.zeros((1, 8, 32)))
+    loss: Any = 0.0
+    for start in range(0, steps, length):
+        part = x[start : start + length]
+        value, state = tg.checkpoint(segment, part, state) if checkpointed else segment(part, state)
+        loss = loss + value
+    loss.backward()
+    high = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    return high
+
+
+@pytest.mark.host
+def test_memory_grows_as_the_root_of_the_length() -> None:
+    high = {steps: peak(steps, True) for steps in (250, 1000, 4000)}
+    assert high[1000] < 2.2 * high[250] and high[4000] < 2.2 * high[1000], high
+    assert high[4000] < 0.1 * peak(4000, False)
+
+
+def test_truncate_cuts_nested_states() -> None:
+    x, w = leaves()
+    h = tg.tanh(x @ w)
+    cut = tg.truncate({"state": (h, [h * 2]), "t": 3})
+    assert cut["t"] == 3 and not cut["state"][0].requires_grad and not cut["state"][1][0].requires_grad
+    np.testing.assert_array_equal(cut["state"][0], h.numpy())
+    assert "tanh" in repr(tg.Tape(h)[-1].op)

@@ -1,0 +1,197 @@
+"""The tape as a list to read, and the gradients of single time steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad7 as tg
+
+
+def rnn(steps: int, seed: int = 0) -> tuple[tg.Tensor, list[tg.Tensor]]:
+    rng = np.random.default_rng(seed)
+    w, v, b = (
+        tg.tensor(rng.normal(0, 0.7, s), requires_grad=True, name=n)
+        for n, s in (("w", (2, 3)), ("v", (3, 3)), ("b", 3))
+    )
+    x = rng.normal(size=(steps, 4, 2))
+    h = tg.tensor(np.zeros((4, 3)))
+    turned = v.T
+    for t in range(steps):
+        with tg.scope("rnn"), tg.step(t):
+            h = tg.tanh(tg.tensor(x[t], name=f"x{t}") @ w + h @ turned + b)
+    return (h * h).sum(), [w, v, b]
+
+
+def test_it_prints_as_a_learner_would_write_it() -> None:
+    x = tg.tensor(np.ones((2, 3), np.float32), requires_grad=True, name="x")
+    with tg.scope("rnn"), tg.step(4):
+        y = tg.tanh(x * 2.0)
+    tape = tg.Tape(y.sum(axis=0, keepdims=True))
+    assert str(tape).splitlines() == [
+        "%0 = x   (2, 3) float32",
+        "%1 = multiply(%0, 2.0)   (2, 3) float32   rnn/t=4",
+        "%2 = tanh(%1)   (2, 3) float32   rnn/t=4",
+        "%3 = sum(%2, axis=0, keepdims=True)   (1, 3) float32",
+    ]
+    assert repr(tape) == "<Tape of 4 entries, 24 bytes saved>"
+
+
+def test_it_is_a_sequence_of_entries() -> None:
+    loss, _ = rnn(3)
+    tape = tg.Tape(loss)
+    assert len(tape) == len(list(tape)) == len(tape[:])
+    last = tape[-1]
+    assert (last.op, last.index, last.shape, last.dtype) == ("sum", len(tape) - 1, (), np.float64)
+    tanh = [entry for entry in tape if entry.op == "tanh"]
+    assert [entry.step for entry in tanh] == [0, 1, 2]
+    assert [entry.scope for entry in tanh] == [("rnn", f"t={t}") for t in range(3)]
+    assert all(tape[i].index < entry.index for entry in tape for i in entry.inputs)
+    assert {entry.name for entry in tape if entry.op == "leaf"} == {"w", "v", "b"}
+    assert tanh[0].saved_bytes == 4 * 3 * 8
+    with pytest.raises(IndexError, match=f"entry {len(tape)} of a tape of {len(tape)}"):
+        tape[len(tape)]
+
+
+def test_several_outputs_are_entries_of_their_own() -> None:
+    x = tg.tensor(np.ones((2, 3)), requires_grad=True)
+    a, b = x
+    lines = str(tg.Tape([a, b])).splitlines()
+    assert lines[1] == "%1 = unstack(%0)   (3,) float64, (3,) float64"
+    assert lines[2:] == ["%2 = %1[0]   (3,) float64", "%3 = %1[1]   (3,) float64"]
+
+
+def test_bytes_are_counted_once() -> None:
+    x = tg.tensor(np.ones(10), requires_grad=True)
+    y = tg.exp(x)  # saves y; so do the products
+    tape = tg.Tape((y * y + y * 2.0).sum())
+    assert tape.nbytes == 80
+
+
+def test_values_are_computed_again_from_the_leaves() -> None:
+    loss, _ = rnn(3)
+    tape = tg.Tape(loss)
+    expected = loss.item()
+    loss.backward()  # drops what the rules saved; the leaves are still there
+    assert tape.values()[-1] == expected
+    assert [np.shape(v) for v in tape.values()] == [entry.shape for entry in tape]
+
+
+def test_values_of_a_changed_leaf_are_refused() -> None:
+    loss, (w, _, _) = rnn(2)
+    w.assign(np.zeros((2, 3)))
+    with pytest.raises(RuntimeError, match=r"leaf 'w', which assign\(\) has changed since"):
+        tg.Tape(loss).values()
+
+
+@pytest.mark.parametrize("played", [False, True])
+def test_cotangents_are_the_bars_of_the_lecture(played: bool) -> None:
+    """h̄(t) and z̄(t) as the slide "Backprop Through Time" has them, for every entry of the tape."""
+    loss, (w, v, _) = rnn(3)
+    tape = tg.Tape(loss)
+    if played:
+        loss.backward()
+    bars, values = tape.cotangents(), tape.values()
+    tanh = [entry.index for entry in tape if entry.op == "tanh"]
+    z_bar = None
+    for t in reversed(range(3)):
+        h = values[tanh[t]]
+        h_bar = 2 * h if t == 2 else z_bar @ v.numpy()
+        z_bar = h_bar * (1 - h**2)
+        np.testing.assert_allclose(bars[tanh[t]], h_bar, rtol=1e-12)
+        np.testing.assert_allclose(bars[tape[tanh[t]].inputs[0]], z_bar, rtol=1e-12)
+    if not played:
+        loss.backward()
+    place = next(entry.index for entry in tape if entry.name == "w")
+    np.testing.assert_allclose(bars[place], w.grad, rtol=1e-12)
+
+
+def test_cotangents_take_a_seed_and_say_where_none_arrives() -> None:
+    x = tg.tensor(np.arange(3.0), requires_grad=True)
+    y = x * 2.0
+    np.testing.assert_array_equal(tg.Tape(y).cotangents([1.0, 2.0, 3.0])[0], [2, 4, 6])
+    with pytest.raises(ValueError, match=r"cotangents: the output has shape \(3,\); give a seed of that shape"):
+        tg.Tape(y).cotangents()
+    two = tg.Tape([y.sum(), (x * 3.0).sum()])
+    np.testing.assert_array_equal(two.cotangents()[0], [5, 5, 5])
+
+
+def test_a_tape_needs_something_recorded() -> None:
+    with pytest.raises(ValueError, match=r"Tape: a recorded tensor is needed, this is a constant of shape \(2,\)"):
+        tg.Tape(tg.ones(2))
+    with pytest.raises(ValueError, match=r"this is a float"):
+        tg.Tape([1.0])
+
+
+def test_expand_puts_references_in_the_place_of_fused_ops() -> None:
+    lstm = tg.nn.LSTM(2, 3, rng=0)
+    y, _ = lstm(tg.normal((4, 1, 2), rng=1))
+    loss = (y * y).sum()
+    fused = tg.Tape(loss)
+    unrolled = fused.expand()
+    assert "lstm" in {entry.op for entry in fused} and "lstm" not in {entry.op for entry in unrolled}
+    assert {entry.step for entry in unrolled} == {None, 0, 1, 2, 3}
+    np.testing.assert_allclose(unrolled.values()[-1], loss.item(), rtol=1e-6)
+
+
+# ---- gradients by step -------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 6), st.integers(0, 2**31))
+def test_the_parts_of_the_steps_sum_to_the_gradient(steps: int, seed: int) -> None:
+    loss, params = rnn(steps, seed)
+    parts = tg.diagnose.gradients_by_step(loss, params)
+    loss.backward()
+    for p, by_step in zip(params, parts, strict=True):
+        assert set(by_step) == set(range(steps))  # v is transposed once outside: still told apart
+        np.testing.assert_allclose(sum(by_step.values()), p.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_each_part_is_the_summand_of_the_lecture() -> None:
+    """ū = Σₜ z̄(t) x(t): with one scalar unit, each step's part is that product."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=5)
+    u, w = (tg.tensor(np.float64(a), requires_grad=True) for a in (0.7, 0.9))
+    h: Any = tg.tensor(np.float64(0.0))
+    z, hs = [], [h]
+    for t in range(5):
+        with tg.step(t):
+            z.append(float(x[t]) * u + h * w)
+            h = tg.tanh(z[-1])
+        hs.append(h)
+    loss = h * h
+    z_bar = tg.gradients(loss, z)
+    by_u, by_w = tg.diagnose.gradients_by_step(loss, [u, w])
+    for t in range(5):
+        assert by_u[t] == pytest.approx(z_bar[t].item() * x[t], rel=1e-12)
+        assert by_w[t] == pytest.approx(z_bar[t].item() * hs[t].item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", [tg.nn.RNN, tg.nn.LSTM, tg.nn.GRU])
+def test_fused_layers_are_unrolled_for_it(kind: Any) -> None:
+    with tg.default_dtype("float64"):
+        net = kind(2, 3, num_layers=2, rng=0)
+        y, _ = net(tg.normal((4, 2, 2), rng=1))
+        loss = (y * y).sum()
+    params = list(net.parameters())
+    parts = tg.diagnose.gradients_by_step(loss, params)
+    loss.backward()
+    for p, by_step in zip(params, parts, strict=True):
+        assert set(by_step) == {0, 1, 2, 3}
+        np.testing.assert_allclose(sum(by_step.values()), p.grad, rtol=1e-12, atol=1e-14)
+    again = tg.diagnose.gradients_by_step(loss, params)  # also after backward has dropped the graph
+    np.testing.assert_allclose(again[0][0], parts[0][0])
+
+
+def test_gradients_by_step_messages() -> None:
+    loss, params = rnn(2)
+    with pytest.raises(ValueError, match=r"the loss must be scalar, this one has shape \(1, 2\)"):
+        tg.diagnose.gradients_by_step(tg.ones((1, 2)), params)
+    with pytest.raises(ValueError, match="every parameter must be a leaf"):
+        tg.diagnose.gradients_by_step(loss, [params[0] * 2])
+    other = tg.tensor(1.0, requires_grad=True)
+    assert tg.diagnose.gradients_by_step(loss, [other]) == [{}]
