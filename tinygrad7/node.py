@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinygrad7.backend import Array
 from tinygrad7.context import STATE, Scope
-
-if TYPE_CHECKING:
-    from tinygrad7.op import Plan
 
 BIRTH = itertools.count(1)  # one count for the process: sorting by birth is a topological order
 
@@ -39,7 +36,7 @@ class Node:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Any,  # an op.Plan
         parents: tuple[Any, ...],
         saved: Any,
         scope: Scope | None,

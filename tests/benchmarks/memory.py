@@ -1,4 +1,4 @@
-"""Memory and start-up figures of the engine, each in a fresh process: run as ``python -m tests.benchmarks.memory NAME``."""
+"""Memory and start-up figures of the engine, each in a fresh process: ``python -m tests.benchmarks.memory NAME``."""
 
 from __future__ import annotations
 
