@@ -88,8 +88,8 @@ def ops_table() -> str:
         "Written by `docs/generate.py` from the docstrings and rules of the ops themselves.",
         "",
         "ȳ is the cotangent of y: the derivative of the loss with respect to it. *Saves* is what a node keeps for its",
-        "rules beside the op's settings (an axis, an index, a mask): the values that they name; and of those, only what the",
-        "rules that will run need. *In drawings* is the label.",
+        "rules beside the op's settings (an axis, an index, a mask): the values that they name; and of those, only",
+        "what the rules that will run need. *In drawings* is the label.",
         "Composed functions are made of the ops above them, so they have no rule of their own.",
     ]
     for module in dict.fromkeys([*TITLES, *(op.module.rpartition(".")[2] for op in own), *functions]):
@@ -102,7 +102,9 @@ def ops_table() -> str:
             lines += ["", "| op | in drawings | what it does | value and derivative | saves |", "|---|---|---|---|---|"]
             for op in mine:
                 summary, formula = first_line(op.doc)
-                lines.append(f"| `{op.name}` | {escape(op.label)} | {escape(summary)} | {escape(formula)} | {escape(saves(op))} |")
+                lines.append(
+                    " | ".join([f"| `{op.name}`", *map(escape, (op.label, summary, formula, saves(op)))]) + " |"
+                )
         if others:
             lines += ["", "| function | what it does |", "|---|---|"]
             for name, value in others:

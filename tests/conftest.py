@@ -38,7 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name in ("assert_allclose", "assert_array_equal", "assert_equal", "assert_array_less", "assert_array_almost_equal"):
+    for name in (
+        "assert_allclose",
+        "assert_array_equal",
+        "assert_equal",
+        "assert_array_less",
+        "assert_array_almost_equal",
+    ):
         setattr(np.testing, name, _of_host_values(getattr(np.testing, name)))
     if config.getoption("markexpr", "") == "gpu":
         config.option.backend = "cuda"

@@ -30,7 +30,9 @@ class _Pointer:
         while owner.base is not None:
             owner = owner.base
         start = (a.__array_interface__["data"][0] - owner.__array_interface__["data"][0]) // a.itemsize
-        self.memory = owner.reshape(-1)[start:] if owner.flags.c_contiguous and owner.dtype == a.dtype else a.reshape(-1)
+        self.memory = (
+            owner.reshape(-1)[start:] if owner.flags.c_contiguous and owner.dtype == a.dtype else a.reshape(-1)
+        )
 
     def __getitem__(self, index: Any) -> Any:
         return self.memory[index]
@@ -40,7 +42,7 @@ class _Pointer:
 
 
 class Kernel:
-    """One ``extern "C" __global__`` function of a source, to be called as CuPy calls it: (grid), (block), (arguments)."""
+    """One ``extern "C" __global__`` function of a source, called as CuPy calls it: (grid), (block), (arguments)."""
 
     def __init__(self, source: str, name: str, options: tuple[str, ...] = ()) -> None:
         defined = dict(option.removeprefix("-D").split("=") for option in options)
@@ -59,7 +61,9 @@ class Kernel:
         names: dict[str, Any] = dict(FUNCTIONS)
         for (name, dtype, pointer, constant), value in zip(self.parameters, args, strict=True):
             if str(value.dtype) != dtype or (pointer != isinstance(value, np.ndarray)):
-                raise TypeError(f"{self.name}: {name} is {dtype}{'*' * pointer}, got {type(value).__name__} of {value.dtype}")
+                raise TypeError(
+                    f"{self.name}: {name} is {dtype}{'*' * pointer}, got {type(value).__name__} of {value.dtype}"
+                )
             names[name] = _Pointer(value) if pointer else int(value)
             if constant and pointer:
                 names[name].memory = names[name].memory.view()

@@ -14,7 +14,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-MODULES = ("cupy", "cupy.linalg", "cupy.lib.stride_tricks", "cupy.cuda", "cupy.cuda.runtime", "cupyx", "cupyx.scipy.special")
+MODULES = (
+    "cupy",
+    "cupy.linalg",
+    "cupy.lib.stride_tricks",
+    "cupy.cuda",
+    "cupy.cuda.runtime",
+    "cupyx",
+    "cupyx.scipy.special",
+)
 OPEN = {  # functions that take **kwargs: what their documentation lists
     "einsum": ["*operands", "dtype", "optimize"],
     "pad": ["array", "pad_width", "mode", "stat_length", "constant_values", "end_values", "reflect_type"],
@@ -75,7 +83,9 @@ def main() -> None:
             lines.append(f" {json.dumps(name)}: {json.dumps(value)}")
     path = Path(__file__).parent / "data" / "cupy_api.json"
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    print(f"{path.name}: cupy {cupy.__version__}, {sum(len(v) for v in recorded.values() if isinstance(v, dict))} names")
+    print(
+        f"{path.name}: cupy {cupy.__version__}, {sum(len(v) for v in recorded.values() if isinstance(v, dict))} names"
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ VIEWS = {
     "permute_dims", "flip", "sliding_window_view", "as_strided",
 }  # fmt: skip
 ENTRANCES = {"array", "asarray"}  # take host arrays: a transfer, asked for by name
-IMPLICIT = "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+IMPLICIT = (
+    "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+)
 
 
 def current_device() -> int:
@@ -83,7 +85,7 @@ def wrap(value: Any) -> Any:
 
 
 def _on_device_of(args: Any) -> Any:
-    """CuPy runs a kernel where the current device is; arrays of one other device switch to it, two devices do not mix."""
+    """CuPy runs a kernel on the current device; arrays of one other device switch to it, two devices do not mix."""
     places = {a._device for a in args if isinstance(a, ndarray)}
     if len(places) > 1:
         raise ValueError(f"Array device must be same as the current device: arrays on devices {sorted(places)}")
@@ -221,12 +223,17 @@ def _restore(a: np.ndarray) -> ndarray:
     return MODULE.asarray(a)  # type: ignore[no-any-return]
 
 
+UFUNCS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "power", "matmul": "matmul", "lt": "less", "le": "less_equal", "gt": "greater",
+    "ge": "greater_equal", "eq": "equal", "ne": "not_equal", "and": "bitwise_and", "or": "bitwise_or",
+    "xor": "bitwise_xor",
+}  # fmt: skip
+
+
 def _operator(name: str) -> Any:
     python = getattr(operator, name)
-    ufunc = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
-             "floordiv": "floor_divide", "mod": "remainder", "lt": "less", "le": "less_equal", "gt": "greater",
-             "ge": "greater_equal", "eq": "equal", "ne": "not_equal", "and": "bitwise_and", "or": "bitwise_or",
-             "xor": "bitwise_xor"}[name.strip("_")]  # fmt: skip
+    ufunc = UFUNCS[name.strip("_")]
 
     def forward(self: ndarray, other: Any) -> Any:
         if not isinstance(other, ndarray) and hasattr(other, "__array_ufunc__") and not isinstance(other, np.generic):
@@ -267,7 +274,9 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor"):
     setattr(ndarray, f"__{_name}__", _in_place(f"__{_name}__"))
 for _name in ("neg", "pos", "abs", "invert"):
-    setattr(ndarray, f"__{_name}__", (lambda f, n: lambda self: call(f, n, (self,), {}))(getattr(operator, _name), _name))
+    setattr(
+        ndarray, f"__{_name}__", (lambda f, n: lambda self: call(f, n, (self,), {}))(getattr(operator, _name), _name)
+    )
 for _name in API["cupy.ndarray"]:
     if not hasattr(ndarray, _name) and callable(getattr(np.ndarray, _name, None)):
         setattr(ndarray, _name, _method(_name))
@@ -288,7 +297,9 @@ class ufunc:
         call(self._ufunc.at, self.__name__, (a, indices) if b is None else (a, indices, b), {})
 
     def reduce(self, array: ndarray, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        return call(self._ufunc.reduce, self.__name__, (array, axis), {"dtype": dtype, "keepdims": keepdims, "out": out})
+        return call(
+            self._ufunc.reduce, self.__name__, (array, axis), {"dtype": dtype, "keepdims": keepdims, "out": out}
+        )
 
     def outer(self, A: ndarray, B: ndarray) -> Any:
         return call(self._ufunc.outer, self.__name__, (A, B), {})

@@ -58,16 +58,27 @@ def test_backward_it_names_the_rule_and_the_forward_line() -> None:
         with pytest.raises(tg.AnomalyError) as caught:
             y.sum().backward()
     message = str(caught.value)
-    assert "the rule of sqrt gave the first gradient that is not finite, backward in net/t=2, for the op recorded at " in message
+    assert (
+        "the rule of sqrt gave the first gradient that is not finite, backward in net/t=2, for the op recorded at "
+        in message
+    )
     assert "test_anomaly.py:" in message
-    assert "cotangent:" in message and "saved 0:" in message and "gradient:  (2,) float64" in message and "1 inf" in message
+    assert (
+        "cotangent:" in message
+        and "saved 0:" in message
+        and "gradient:  (2,) float64" in message
+        and "1 inf" in message
+    )
     assert [link for link in (y._node.scope,) if link.bad]  # for drawings
 
 
 def test_backward_without_recording_under_it_says_so() -> None:
     x = leaf([0.0])
     y = tg.sqrt(x).sum()
-    with tg.detect_anomaly(), pytest.raises(tg.AnomalyError, match=r"recorded at unknown \(record under detect_anomaly too\)"):
+    with (
+        tg.detect_anomaly(),
+        pytest.raises(tg.AnomalyError, match=r"recorded at unknown \(record under detect_anomaly too\)"),
+    ):
         y.backward()
 
 

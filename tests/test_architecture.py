@@ -68,7 +68,9 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
                 base = (node.module or "").removeprefix("tinygrad7").lstrip(".")
                 for alias in node.names:
                     inner = f"{base}.{alias.name}".lstrip(".")
-                    is_module = (ROOT / (inner.replace(".", "/") + ".py")).exists() or (ROOT / inner.replace(".", "/")).is_dir()
+                    is_module = (ROOT / (inner.replace(".", "/") + ".py")).exists() or (
+                        ROOT / inner.replace(".", "/")
+                    ).is_dir()
                     yield (inner if is_module else base), node.lineno
 
 

@@ -223,7 +223,9 @@ def test_a_device_number_too_high_is_refused(cuda: Any) -> None:
 
 
 @pytest.mark.host
-@pytest.mark.parametrize("ask", [lambda: tg.tensor(1.0, device="cuda"), lambda: tg.zeros(2).to("cuda"), lambda: tg.device("cuda:1")])
+@pytest.mark.parametrize(
+    "ask", [lambda: tg.tensor(1.0, device="cuda"), lambda: tg.zeros(2).to("cuda"), lambda: tg.device("cuda:1")]
+)
 def test_without_cupy_the_error_says_how_to_get_it(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"needs CuPy, which is not installed: pip install 'tinygrad7\[cuda12\]'"):
@@ -241,5 +243,7 @@ def test_without_a_gpu_the_error_says_that(kind: str, cuda: Any, monkeypatch: py
     monkeypatch.delitem(backend._MODULES, cuda.ndarray)
     monkeypatch.setattr(cuda.cuda.runtime, "getDeviceCount", none)
     reason = "the driver reports 0 devices" if kind == "none" else "cudaErrorInsufficientDriver"
-    with pytest.raises(DeviceError, match=f"needs an NVIDIA GPU: CuPy is installed but finds none .*{reason}.*nvidia-smi"):
+    with pytest.raises(
+        DeviceError, match=f"needs an NVIDIA GPU: CuPy is installed but finds none .*{reason}.*nvidia-smi"
+    ):
         tg.tensor(1.0, device="cuda")

@@ -152,7 +152,9 @@ def test_an_output_of_one_element_needs_no_seed() -> None:
 
 
 def test_a_non_scalar_without_a_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"backward starts at a scalar, this output has shape \(3,\): take a loss of it, y\.sum\(\)"):
+    with pytest.raises(
+        ValueError, match=r"backward starts at a scalar, this output has shape \(3,\): take a loss of it, y\.sum\(\)"
+    ):
         (leaf() * 2).backward()
 
 
@@ -163,7 +165,9 @@ def test_a_seed_of_another_shape_is_refused() -> None:
 
 @pytest.mark.parametrize("make", [lambda: tg.tensor(1.0), lambda: leaf(1.0).detach() * 2])
 def test_backward_of_a_constant_is_refused(make: Any) -> None:
-    with pytest.raises(RuntimeError, match=r"this tensor is a constant, no recorded op leads to it.*requires_grad=True"):
+    with pytest.raises(
+        RuntimeError, match=r"this tensor is a constant, no recorded op leads to it.*requires_grad=True"
+    ):
         make().backward()
     with tg.no_grad():
         y = leaf(1.0) * 2
@@ -289,7 +293,9 @@ def test_of_two_losses_on_one_trunk_the_second_is_refused_and_gradients_takes_bo
 def test_gradients_messages() -> None:
     x, other = leaf(name="x"), leaf(name="other")
     y = (x * x).sum()
-    with pytest.raises(ValueError, match=r"gradients: the output does not depend on 'other'; use unreached=\"zero\" if it need not"):
+    with pytest.raises(
+        ValueError, match=r"gradients: the output does not depend on 'other'; use unreached=\"zero\" if it need not"
+    ):
         tg.gradients(y, [x, other])
     with pytest.raises(ValueError, match=r"does not depend on xs\[1\] of shape \(2,\)"):
         tg.gradients(y, [x, leaf([1.0, 2.0])])
@@ -343,7 +349,9 @@ def test_an_optimizer_step_is_named() -> None:
     loss = (w * x).sum()
     w._data[...] = 7.0
     w._node.written("an optimizer step")  # type: ignore[union-attr]
-    with pytest.raises(RuntimeError, match=r"which an optimizer step has changed since.*\(is a state carried over the step\? cut it"):
+    with pytest.raises(
+        RuntimeError, match=r"which an optimizer step has changed since.*\(is a state carried over the step\? cut it"
+    ):
         loss.backward()
 
 
@@ -360,10 +368,17 @@ def test_optimizers_stamp_what_they_change() -> None:
 @pytest.mark.parametrize(
     "alias",
     [
-        lambda w: w.reshape((1, 3)), lambda w: w[1:], lambda w: w.T, lambda w: w.detach(), lambda w: w[::-1],
-        lambda w: tg.truncate(w), lambda w: tg.broadcast_to(w, (2, 3)), lambda w: w.detach()[0:2], lambda w: tg.expand_dims(w, 0),
+        lambda w: w.reshape((1, 3)),
+        lambda w: w[1:],
+        lambda w: w.T,
+        lambda w: w.detach(),
+        lambda w: w[::-1],
+        lambda w: tg.truncate(w),
+        lambda w: tg.broadcast_to(w, (2, 3)),
+        lambda w: w.detach()[0:2],
+        lambda w: tg.expand_dims(w, 0),
     ],
-)  # fmt: skip
+)
 def test_a_view_or_detached_alias_of_a_changed_leaf_is_noticed(alias: Any) -> None:
     w, x = leaf(name="w"), leaf(1.0)
     loss = (alias(w) * x).sum()

@@ -32,11 +32,13 @@ def test_a_kernel_runs_as_its_source_says(real: str) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        lambda y, x: (y, x, np.float32(3), 3), lambda y, x: (y, x, np.float64(3), np.int32(3)),
-        lambda y, x: (y, x.astype(np.float64), np.float32(3), np.int32(3)), lambda y, x: (y, x[::2], np.float32(3), np.int32(1)),
+        lambda y, x: (y, x, np.float32(3), 3),
+        lambda y, x: (y, x, np.float64(3), np.int32(3)),
+        lambda y, x: (y, x.astype(np.float64), np.float32(3), np.int32(3)),
+        lambda y, x: (y, x[::2], np.float32(3), np.int32(1)),
         lambda y, x: (y, x, np.int32(3)),
     ],
-)  # fmt: skip
+)
 def test_arguments_that_a_device_would_misread_are_refused(bad: Any) -> None:
     x, y = np.ones(6, np.float32), np.ones(4, np.float32)
     with pytest.raises((TypeError, AttributeError)):
@@ -46,7 +48,9 @@ def test_arguments_that_a_device_would_misread_are_refused(bad: Any) -> None:
 def test_a_write_through_a_const_pointer_is_refused() -> None:
     source = SOURCE.replace("real* y", "const real* y")
     with pytest.raises(ValueError, match="read-only"):
-        Kernel(source, "scale", ("-Dreal=float",))((1,), (8,), (np.ones(4, np.float32), np.ones(6, np.float32), np.float32(3), np.int32(3)))
+        Kernel(source, "scale", ("-Dreal=float",))(
+            (1,), (8,), (np.ones(4, np.float32), np.ones(6, np.float32), np.float32(3), np.int32(3))
+        )
 
 
 def test_every_kernel_of_ours_is_understood() -> None:
@@ -57,7 +61,9 @@ def test_every_kernel_of_ours_is_understood() -> None:
 
 if nvrtc_path() is not None:  # its wheel is installed: pip install nvidia-cuda-nvrtc-cu12
 
-    @pytest.mark.parametrize(("name", "real"), [(name, real) for name, (_, reals) in sources().items() for real in reals])
+    @pytest.mark.parametrize(
+        ("name", "real"), [(name, real) for name, (_, reals) in sources().items() for real in reals]
+    )
     def test_our_source_compiles(name: str, real: str) -> None:
         source, _ = sources()[name]
         text = nvrtc_compile(source, (f"-Dreal={real}", "--gpu-architecture=compute_75", "-default-device"))

@@ -37,7 +37,11 @@ def test_the_readmes_example_prints_what_it_shows(tmp_path: Path) -> None:
     code = block("python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 16
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout == block("text")
@@ -48,7 +52,9 @@ def test_ci_runs_the_readmes_own_test_command() -> None:
     command = block("sh", after="<!-- test command -->").strip()
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     extract = next(line for line in script.splitlines() if line.startswith("command=$("))
-    found = subprocess.run(["bash", "-c", f'{extract}; echo "$command"'], capture_output=True, text=True, cwd=ROOT, check=True)
+    found = subprocess.run(
+        ["bash", "-c", f'{extract}; echo "$command"'], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert found.stdout.strip() == command == "pip install -e '.[test]' && python -m pytest -n 2"
     assert 'bash -euo pipefail -c "$command"' in script
 
@@ -81,7 +87,8 @@ def test_importing_brings_in_nothing_optional() -> None:
     code = (
         "import sys, numpy; before = set(sys.modules); import tinygrad7\n"
         "found = {m.partition('.')[0] for m in set(sys.modules) - before}\n"
-        "print(sorted(found & {'hypothesis', 'graphviz', 'graphviz_pure', 'cupy', 'matplotlib', 'tqdm', 'safetensors', 'torch'}))"
+        "optional = {'hypothesis', 'graphviz', 'graphviz_pure', 'cupy', 'matplotlib', 'tqdm', 'safetensors', 'torch'}\n"
+        "print(sorted(found & optional))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.strip() == "[]"

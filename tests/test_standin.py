@@ -19,7 +19,13 @@ def device_array(shape: tuple[int, ...] = (2, 3)) -> Any:
 
 @pytest.mark.parametrize(
     "convert",
-    [np.asarray, np.array, lambda a: np.ones((2, 3)).__iadd__(a), lambda a: np.stack([np.ones((2, 3)), a]), list.__iter__],
+    [
+        np.asarray,
+        np.array,
+        lambda a: np.ones((2, 3)).__iadd__(a),
+        lambda a: np.stack([np.ones((2, 3)), a]),
+        list.__iter__,
+    ],
 )
 def test_it_never_becomes_a_numpy_array_by_itself(convert: Any) -> None:
     with pytest.raises(TypeError):
@@ -48,7 +54,15 @@ def test_a_numpy_array_cannot_be_written_into_it() -> None:
 
 def test_reductions_and_elements_are_zero_dimensional_arrays() -> None:
     a = device_array()
-    for value in (a.sum(), a.max(), a[0, 1], MODULE.mean(a), MODULE.argmax(a), a @ a.T @ a[:, 0] @ a[:, 0][:2], a.any()):
+    for value in (
+        a.sum(),
+        a.max(),
+        a[0, 1],
+        MODULE.mean(a),
+        MODULE.argmax(a),
+        a @ a.T @ a[:, 0] @ a[:, 0][:2],
+        a.any(),
+    ):
         assert type(value) is ndarray and value.shape == ()
     assert type(MODULE.allclose(a, a)) is ndarray
     assert MODULE.may_share_memory(a, a[0]) is True
@@ -94,7 +108,17 @@ def test_every_name_and_keyword_it_offers_is_recorded_from_the_real_module() -> 
     methods = {n for n in vars(ndarray) if not (n.startswith("_") and not n.startswith("__"))}
     python = {"__slots__", "__module__", "__weakref__", "__annotations__", "__firstlineno__", "__static_attributes__"}
     assert methods - python <= set(API["cupy.ndarray"])
-    for name in ("ndarray", "asarray", "asnumpy", "cuda", "linalg", "lib", "ElementwiseKernel", "einsum", "get_array_module"):
+    for name in (
+        "ndarray",
+        "asarray",
+        "asnumpy",
+        "cuda",
+        "linalg",
+        "lib",
+        "ElementwiseKernel",
+        "einsum",
+        "get_array_module",
+    ):
         assert name in API["cupy"], "the record has lost what everyone uses"
 
 

@@ -152,7 +152,7 @@ def test_no_grad_and_enable_grad_nest() -> None:
         assert not (x * 2).requires_grad
     assert (x * 2).requires_grad
     with pytest.raises(ZeroDivisionError), tg.no_grad():
-        1 / 0  # noqa: B018
+        1 / 0
     assert (x * 2).requires_grad
 
 
@@ -345,7 +345,9 @@ def test_no_gradient_flows_into_a_static_argument(forget: Any) -> None:
 
     scaled_by_static.vjp(x=lambda g, by: g * by)
     x = leaf()
-    with pytest.raises(TypeError, match=r"scaled_by_static: no gradient can flow into 'by'; pass it as an array, or \.detach\(\) it"):
+    with pytest.raises(
+        TypeError, match=r"scaled_by_static: no gradient can flow into 'by'; pass it as an array, or \.detach\(\) it"
+    ):
         scaled_by_static(x, leaf())
     scaled_by_static(x, tg.tensor(np.full(3, 2.0))).sum().backward()
     np.testing.assert_array_equal(x.grad, [2.0, 2.0, 2.0])
@@ -362,15 +364,23 @@ def test_wrong_arguments_are_told_with_the_ops_signature() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: leaf(np.ones((2, 3))) + leaf(np.ones(2)),
-         r"add: shapes \(2, 3\) and \(2,\) do not broadcast: compared from the right.*insert an axis with x\[:, None\]"),
-        (lambda: leaf(np.ones((2, 3))) @ leaf(np.ones((2, 3))),
-         r"matmul: shapes \(2, 3\) and \(2, 3\) cannot be multiplied: the last axis of a \(3\) must equal the second to last axis of b \(2\)"),
+        (
+            lambda: leaf(np.ones((2, 3))) + leaf(np.ones(2)),
+            r"add: shapes \(2, 3\) and \(2,\) do not broadcast: compared from the right.*an axis with x\[:, None\]",
+        ),
+        (
+            lambda: leaf(np.ones((2, 3))) @ leaf(np.ones((2, 3))),
+            r"matmul: shapes \(2, 3\) and \(2, 3\) cannot be multiplied: "
+            r"the last axis of a \(3\) must equal the second to last axis of b \(2\)",
+        ),
         (lambda: leaf(np.ones((2, 3))) @ leaf(np.ones(2)), r"the only axis of b \(2\); transpose one with \.T\?"),
         (lambda: leaf(np.ones(6)).reshape(4, 2), r"reshape: .*met \(6,\) float64"),
-        (lambda: tg.concatenate([leaf(np.ones((2, 2))), leaf(np.ones((3, 3)))]), r"concatenate: .*met \(2, 2\) float64.*, \(3, 3\) float64"),
+        (
+            lambda: tg.concatenate([leaf(np.ones((2, 2))), leaf(np.ones((3, 3)))]),
+            r"concatenate: .*met \(2, 2\) float64.*, \(3, 3\) float64",
+        ),
     ],
-)  # fmt: skip
+)
 def test_shapes_that_do_not_fit_are_told_with_the_mend(call: Any, message: str) -> None:
     with pytest.raises(tg.ShapeError, match=message) as caught:
         call()
@@ -382,7 +392,9 @@ def test_an_index_out_of_range_is_told_with_the_op_and_the_shape() -> None:
         leaf()[7]
     with pytest.raises(IndexError, match="getitem: an index must be integer or boolean, not float64"):
         leaf()[np.array([0.5])]
-    with pytest.raises(TypeError, match="getitem: an index has no gradient; pass integers, slices or an integer tensor"):
+    with pytest.raises(
+        TypeError, match="getitem: an index has no gradient; pass integers, slices or an integer tensor"
+    ):
         leaf()[leaf()]
 
 

@@ -60,7 +60,9 @@ def test_default_dtype_holds_at_once_and_within_a_with_block() -> None:
 
 @pytest.mark.parametrize("dtype", ["int64", "bool"])
 def test_the_default_dtype_must_be_floating(dtype: str) -> None:
-    with pytest.raises(TypeError, match=f"default_dtype: {dtype} is no floating dtype: use float16, float32 or float64"):
+    with pytest.raises(
+        TypeError, match=f"default_dtype: {dtype} is no floating dtype: use float16, float32 or float64"
+    ):
         tg.default_dtype(dtype)
 
 
@@ -83,12 +85,18 @@ def test_views_and_strides_are_taken_over_as_values() -> None:
         np.testing.assert_array_equal(tg.tensor(view), view)
 
 
-@pytest.mark.parametrize(("data", "message"), [
-    (1j, "complex128"), (np.array([1 + 2j]), "a tensor cannot have dtype complex128: use float16"), (["a"], "cannot have dtype <U1"),
-    ([None], "cannot have dtype object"), ({"a": 1}, "cannot have dtype object"),
-    (np.zeros(2, np.longdouble), "cannot have dtype (float128|longdouble|float96)"),
-    (np.array(["2020-01-01"], "datetime64[D]"), "cannot have dtype datetime64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (1j, "complex128"),
+        (np.array([1 + 2j]), "a tensor cannot have dtype complex128: use float16"),
+        (["a"], "cannot have dtype <U1"),
+        ([None], "cannot have dtype object"),
+        ({"a": 1}, "cannot have dtype object"),
+        (np.zeros(2, np.longdouble), "cannot have dtype (float128|longdouble|float96)"),
+        (np.array(["2020-01-01"], "datetime64[D]"), "cannot have dtype datetime64"),
+    ],
+)
 def test_data_that_cannot_be_a_tensor_is_refused(data: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         tg.tensor(data)
@@ -206,7 +214,9 @@ def test_iterating_gives_recorded_rows() -> None:
 @pytest.mark.parametrize("index", [0, slice(None), ..., (0, 1)])
 def test_writing_into_a_tensor_is_refused_with_the_rewrite(index: Any) -> None:
     t = leaf(np.ones((2, 2)))
-    with pytest.raises(TypeError, match=r"cannot be changed in place.*tg\.where\(mask, v, x\) or tg\.stack.*x\.assign\(array\)"):
+    with pytest.raises(
+        TypeError, match=r"cannot be changed in place.*tg\.where\(mask, v, x\) or tg\.stack.*x\.assign\(array\)"
+    ):
         t[index] = 1.0
 
 
@@ -224,8 +234,14 @@ def test_comparisons_are_plain_boolean_arrays() -> None:
     t, u = leaf([1.0, 2.0, 3.0]), leaf([3.0, 2.0, 1.0])
     cases = {"<": t < u, "<=": t <= u, ">": t > 2, ">=": t >= 2, "==": t == u, "!=": t != u, "3 <": 2 < t}
     expected = {
-        "<": [1, 0, 0], "<=": [1, 1, 0], ">": [0, 0, 1], ">=": [0, 1, 1], "==": [0, 1, 0], "!=": [1, 0, 1], "3 <": [0, 0, 1]
-    }  # fmt: skip
+        "<": [1, 0, 0],
+        "<=": [1, 1, 0],
+        ">": [0, 0, 1],
+        ">=": [0, 1, 1],
+        "==": [0, 1, 0],
+        "!=": [1, 0, 1],
+        "3 <": [0, 0, 1],
+    }
     for name, found in cases.items():
         assert not isinstance(found, Tensor) and found.dtype == np.bool_
         np.testing.assert_array_equal(found, np.array(expected[name], bool), err_msg=name)
@@ -240,7 +256,13 @@ def test_comparisons_are_plain_boolean_arrays() -> None:
 @pytest.mark.host
 def test_operators_take_arrays_and_numbers_on_either_side(name: str, kind: str) -> None:
     f, value = getattr(operator, name), np.array([1.0, 2.0, 3.0])
-    other: Any = {"int": 2, "float": 2.5, "array": np.array([2.0, 0.5, 1.5]), "numpy scalar": np.float64(2.5), "list": [2.0, 0.5, 1.5]}[kind]
+    other: Any = {
+        "int": 2,
+        "float": 2.5,
+        "array": np.array([2.0, 0.5, 1.5]),
+        "numpy scalar": np.float64(2.5),
+        "list": [2.0, 0.5, 1.5],
+    }[kind]
     plain = np.asarray(other) if kind == "list" else other
     for given_, expected in ((lambda t: f(t, other), f(value, plain)), (lambda t: f(other, t), f(plain, value))):
         t = leaf(value)
@@ -337,7 +359,13 @@ def test_assigning_to_grad_checks_shape_dtype_and_place() -> None:
     w.grad = None
     assert w.grad is None
     message = r"grad must be None or an array of shape \(2,\) and dtype float64; got"
-    for bad in (tg.zeros(3, dtype="float64"), tg.zeros(2, dtype="float32"), [1.0, 2.0], 1.0, tg.zeros((1, 2), dtype="float64")):
+    for bad in (
+        tg.zeros(3, dtype="float64"),
+        tg.zeros(2, dtype="float32"),
+        [1.0, 2.0],
+        1.0,
+        tg.zeros((1, 2), dtype="float64"),
+    ):
         with pytest.raises(ValueError, match=message):
             w.grad = bad
     for other in (w * 2, tg.tensor(1.0)):
@@ -415,26 +443,52 @@ def test_pickling_keeps_value_dtype_name_and_whether_it_learns(dtype: str, learn
 def test_numpy_functions_with_a_counterpart_run_it() -> None:
     x = leaf([[0.5, 1.0], [1.5, 2.0]])
     with np.errstate(all="ignore"):
-        for f in (np.tanh, np.sum, np.exp, np.transpose, np.mean, np.sqrt, np.ravel, np.abs, np.std, np.cumsum, np.linalg.norm):
+        for f in (
+            np.tanh,
+            np.sum,
+            np.exp,
+            np.transpose,
+            np.mean,
+            np.sqrt,
+            np.ravel,
+            np.abs,
+            np.std,
+            np.cumsum,
+            np.linalg.norm,
+        ):
             y = f(x)
             assert isinstance(y, Tensor) and y.requires_grad, f
             np.testing.assert_allclose(y, f(host(x)), rtol=1e-12)
-    for y in (np.stack([x, x]), np.concatenate([x, x], axis=1), np.where(x > 1, x, 0.0), np.matmul(x, x), np.maximum(x, 1.0),
-              np.einsum("ij,jk", x, x), np.reshape(x, (4,)), np.sum(x, axis=0, keepdims=True)):  # fmt: skip
+    for y in (
+        np.stack([x, x]),
+        np.concatenate([x, x], axis=1),
+        np.where(x > 1, x, 0.0),
+        np.matmul(x, x),
+        np.maximum(x, 1.0),
+        np.einsum("ij,jk", x, x),
+        np.reshape(x, (4,)),
+        np.sum(x, axis=0, keepdims=True),
+    ):
         assert isinstance(y, Tensor) and y.requires_grad
 
 
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        (lambda t: np.arctan2(t, t), "np.arctan2"), (lambda t: np.add.reduce(t), r"np.add.reduce"), (lambda t: np.sort(t), "np.sort"),
-        (lambda t: np.add(t, t, out=np.zeros(3)), "np.add with out="), (lambda t: np.linalg.det(t), "np.linalg.det"),
-        (lambda t: np.fft.fft(t), "np.fft.fft"), (lambda t: np.multiply.outer(t, t), "np.multiply.outer"),
+        (lambda t: np.arctan2(t, t), "np.arctan2"),
+        (lambda t: np.add.reduce(t), r"np.add.reduce"),
+        (lambda t: np.sort(t), "np.sort"),
+        (lambda t: np.add(t, t, out=np.zeros(3)), "np.add with out="),
+        (lambda t: np.linalg.det(t), "np.linalg.det"),
+        (lambda t: np.fft.fft(t), "np.fft.fft"),
+        (lambda t: np.multiply.outer(t, t), "np.multiply.outer"),
         (lambda t: np.vstack([t, t]), "np.vstack"),
     ],
-)  # fmt: skip
+)
 def test_numpy_functions_without_one_raise_and_name_what_works(call: Any, named: str) -> None:
-    with pytest.raises(TypeError, match=rf"{named} has no derivative here.*use t\.numpy\(\) or t\.detach\(\).*@tg\.primitive"):
+    with pytest.raises(
+        TypeError, match=rf"{named} has no derivative here.*use t\.numpy\(\) or t\.detach\(\).*@tg\.primitive"
+    ):
         call(leaf())
 
 

@@ -80,7 +80,11 @@ def on(device: str, value: np.ndarray) -> Any:
 
 
 def loss_of(result: Any) -> Any:
-    parts = [result] if isinstance(result, tg.Tensor) else [t for r in result for t in (r if isinstance(r, tuple) else (r,))]
+    parts = (
+        [result]
+        if isinstance(result, tg.Tensor)
+        else [t for r in result for t in (r if isinstance(r, tuple) else (r,))]
+    )
     return sum((tg.sin(part) * part).sum() for part in parts)
 
 
