@@ -50,7 +50,8 @@ class Cell(Module):
         return f"{self.input_size} → {self.hidden_size}"
 
     def _convert_torch(self, prefix: str, mapping: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {f"{prefix}{name}": value for name, value in from_torch(self.gates, prefix, "", mapping).items()}
+        found = from_torch(self.gates, prefix, "", mapping, bias=self.bias is not None)
+        return {f"{prefix}{name}": value for name, value in found.items()}
 
 
 class RNNCell(Cell):

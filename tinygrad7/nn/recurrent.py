@@ -126,7 +126,9 @@ class Recurrent(Module):
         return {
             f"{prefix}{name}_{suffix}": value
             for suffix in self.suffixes
-            for name, value in from_torch(type(self).gates, prefix, f"_{suffix}", mapping).items()
+            for name, value in from_torch(
+                self.gates, prefix, f"_{suffix}", mapping, bias=self.parameter("bias", suffix) is not None
+            ).items()
         }
 
 
@@ -137,7 +139,9 @@ def check_sizes(module: Module, **sizes: Any) -> None:
             raise ValueError(f"{type(module).__name__}: {name} must be a whole number of at least 1, not {value!r}")
 
 
-def from_torch(gates: int, prefix: str, suffix: str, mapping: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def from_torch(
+    gates: int, prefix: str, suffix: str, mapping: dict[str, np.ndarray], *, bias: bool
+) -> dict[str, np.ndarray]:
     """Weights of one layer taken out of PyTorch's: LSTM gates i, f, g, o in the order i, f, o, g; two biases made one.
 
     PyTorch adds ``bias_ih`` and ``bias_hh`` everywhere but in the GRU's candidate: there ``bias_hn`` stays apart."""
@@ -152,7 +156,7 @@ def from_torch(gates: int, prefix: str, suffix: str, mapping: dict[str, np.ndarr
         if value is not None:
             found[name] = ordered(value) if gates == 4 and len(value) % 4 == 0 else value
     names = [f"{prefix}bias_{side}{suffix}" for side in ("ih", "hh")]
-    if all(name in mapping for name in names):
+    if bias and all(name in mapping for name in names):
         b_ih, b_hh = (mapping.pop(name) for name in names)
         if gates == 3 and len(b_hh) % 3 == 0:
             found["bias_hn"] = b_hh[2 * len(b_hh) // 3 :]

@@ -58,7 +58,7 @@ class EncoderDecoder(Module):
 
     def encode(self, source: Any, lengths: Any = None) -> Any:
         """The encoder's final state after ``source`` (S, B), of which ``lengths`` (B) tokens each are read."""
-        return self.encoder(self.source_embedding(self._tokens("source", source)), lengths=lengths)[1]
+        return self.encoder(self.source_embedding(source), lengths=lengths)[1]
 
     def _tokens(self, name: str, value: Any) -> Any:
         shape = shape_of(value)
@@ -67,7 +67,7 @@ class EncoderDecoder(Module):
         return value
 
     def forward(self, source: Any, target: Any, *, source_lengths: Any = None) -> Any:
-        host = _host(self._tokens("target", target))
+        host, source = _host(self._tokens("target", target)), self._tokens("source", source)
         if host.shape[1] != shape_of(source)[1]:
             raise ShapeError(f"EncoderDecoder: {shape_of(source)[1]} sources but {host.shape[1]} targets")
         before = np.concatenate([np.full((1, host.shape[1]), self.end, host.dtype), host])[: len(host)]
@@ -96,7 +96,7 @@ class EncoderDecoder(Module):
         softmax(logits / temperature) by ``rng``. Raises ``ValueError`` for a negative temperature."""
         if not temperature >= 0:
             raise ValueError(f"EncoderDecoder.write: temperature must be at least 0, not {temperature}")
-        rng, batch = generator(rng), shape_of(source)[1]
+        rng, batch = generator(rng), shape_of(self._tokens("source", source))[1]
         written: list[np.ndarray] = []
         token, done = np.full((1, batch), self.end), np.zeros(batch, bool)
         with no_grad():

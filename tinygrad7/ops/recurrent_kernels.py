@@ -72,13 +72,14 @@ def _finish(hs: Array, off: Array | None, lengths: Array | None, reverse: bool) 
 
 
 def _rows(x: Array) -> Array:
-    return x.reshape((-1, x.shape[-1]))
+    """(T, B, N) as (T · B, N); said in full, since −1 means nothing where there are no elements."""
+    return x.reshape((x.shape[0] * x.shape[1], x.shape[2]))
 
 
 def _project(x: Array, w: Array, b: Array | None, out: Array) -> None:
     """out (T, B, G) = x wᵀ + b, as one product."""
     m = xp(x)
-    m.matmul(m.ascontiguousarray(x).reshape((-1, x.shape[-1])), w.T, out=_rows(out))
+    m.matmul(_rows(m.ascontiguousarray(x)), w.T, out=_rows(out))
     if b is not None:
         out += b
 
@@ -90,7 +91,7 @@ def _weight_gradients(dz: Array, kept: Kept, w_ih: Array, needs: Any) -> tuple[A
     dx = turn((flat @ w_ih).reshape(kept.x.shape), kept.lengths, kept.reverse) if need_x else None
     return (
         dx,
-        flat.T @ xp(dz).ascontiguousarray(kept.x).reshape((flat.shape[0], -1)) if need_ih else None,
+        flat.T @ _rows(xp(dz).ascontiguousarray(kept.x)) if need_ih else None,
         flat.T @ _rows(kept.hs[:-1]) if need_hh else None,
         flat.sum(axis=0) if need_b else None,
     )
@@ -229,7 +230,7 @@ def lstm_forward(
         inner[:, size] = 0 if b is None else b[part]
     half = m.array(0.5, dtype)
     w[:3] *= half
-    w = w.reshape((4 * hidden, -1))
+    w = w.reshape((4 * hidden, size + 1 + hidden))
     column = m.ones((size + 1 + hidden, batch), dtype)
     column_x, h = column[:size], column[size + 1 :]
     h[...] = h0.T
@@ -292,13 +293,13 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
         side = m.empty((4, hidden, end - start, batch), dtype)
         for inner, outer in enumerate(_INSIDE):
             side[outer] = block[:, 1 + inner].transpose(1, 0, 2)
-        dz = side.reshape((4 * hidden, -1))  # (4H, steps × B), the gates in the order outside
+        dz = side.reshape((4 * hidden, (end - start) * batch))  # (4H, steps × B), the gates in the order outside
         if dx is not None:
             dx[start:end] = (dz.T @ w_ih).reshape(dx[start:end].shape)
         if d_ih is not None:
-            d_ih += dz @ m.ascontiguousarray(x[start:end]).reshape((dz.shape[1], -1))
+            d_ih += dz @ _rows(m.ascontiguousarray(x[start:end]))
         if d_hh is not None:
-            d_hh += dz @ hs[start:end].reshape((dz.shape[1], -1))
+            d_hh += dz @ _rows(hs[start:end])
         if db is not None:
             db += dz @ m.ones(dz.shape[1], dtype)
     dx = turn(dx, kept.lengths, kept.reverse) if dx is not None else None
