@@ -16,6 +16,7 @@ from typing import Any as _Any
 from tinygrad7 import data, diagnose, nn, optim, train
 from tinygrad7.checkpoint import checkpoint, truncate
 from tinygrad7.context import default_dtype, detect_anomaly, device, enable_grad, no_grad, scope, step
+from tinygrad7.draw import draw
 from tinygrad7.grad import gradients
 from tinygrad7.messages import AnomalyError, ShapeError
 from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
