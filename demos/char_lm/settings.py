@@ -23,8 +23,8 @@ COMMON: dict[str, Any] = {
     "encoding": "utf-8",
     "prime": "The ",
 }
-QUICK: dict[str, Any] = {"hidden": 256, "dropout": 0.0, "decay": 0.0, "rate": 8e-3, "most": 2500, "evaluations": 12}
-LONG: dict[str, Any] = {"hidden": 512, "dropout": 0.5, "decay": 0.02, "rate": 4e-3, "most": 40_000, "evaluations": 40}
+QUICK: dict[str, Any] = {"hidden": 256, "dropout": 0.0, "decay": 0.0, "rate": 1.2e-2, "most": 2500, "evaluations": 12}
+LONG: dict[str, Any] = {"hidden": 512, "dropout": 0.5, "decay": 0.02, "rate": 5e-3, "most": 40_000, "evaluations": 40}
 
 _HELP = {
     "minutes": "how long; the number of steps is set from it once, by timing a few (default 1.6)",
