@@ -138,7 +138,7 @@ BINARY = (tg.add, tg.multiply, tg.subtract, tg.maximum)
 
 
 def random_recurrent(seed: int) -> Any:
-    """A loop, or several: random bodies, one to three states, layers, directions, cuts, modules, ops outside the steps."""
+    """A loop, or several: random bodies, states, layers, directions, cuts, modules, ops outside the steps."""
     r = random.Random(seed)
     params = [leaf(np.random.default_rng(k), 3, name=f"p{k}") for k in range(r.randint(1, 3))]
     steps = r.randint(1, 5)

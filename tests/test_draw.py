@@ -169,7 +169,7 @@ def test_an_anomaly_is_red() -> None:
     assert draw(caught.value.output).source.count('color="#c0281a"') == 1
 
 
-# ---- levels, folding, references -------------------------------------------------------------------------------------
+# ---- levels, folding, references -----------------------------------------------------------------------------------
 
 
 def test_modules_as_boxes() -> None:
@@ -227,7 +227,7 @@ def test_blocks_alike_fold() -> None:
     assert fold.label == "⋯ ×16 ⋯" and fold.note == f"{16 * 7} nodes folded"
 
 
-# ---- values, bars, passes --------------------------------------------------------------------------------------------
+# ---- values, bars, passes ------------------------------------------------------------------------------------------
 
 
 def test_values_and_bars() -> None:
@@ -299,7 +299,7 @@ def test_the_two_passes_of_a_recorded_gradient_are_told_apart() -> None:
     assert "recorded backward pass" in seen.source
 
 
-# ---- text from users ---------------------------------------------------------------------------------------------------
+# ---- text from users -----------------------------------------------------------------------------------------------
 
 NASTY = [
     "<script>alert(1)</script>",
@@ -347,7 +347,7 @@ def test_quoting() -> None:
     assert clean("a\x00b\ud800") == "a\ufffdb\ufffd"
 
 
-# ---- files and renderers -------------------------------------------------------------------------------------------------
+# ---- files and renderers -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def test_importing_drawings_imports_no_graphviz() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
 
 
-# ---- size ----------------------------------------------------------------------------------------------------------------
+# ---- size ----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_recurses() -> None:

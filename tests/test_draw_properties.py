@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
-from tests.drawn import GOLDEN, Seen, look, op_nodes, random_recurrent, tape_edges, tanh_rnn
+from tests.drawn import GOLDEN, Seen, look, op_nodes, random_recurrent, tanh_rnn, tape_edges
 from tinygrad7.testing.strategies import programs
 
 SEEDS = st.integers(0, 10**6)

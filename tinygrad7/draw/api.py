@@ -32,7 +32,7 @@ def draw(
     expand: bool = False,
     path: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """The computation graph of ``y`` as a ``graphviz.Digraph``: time runs from left to right, a shared weight is one node.
+    """The computation graph of ``y`` as a ``graphviz.Digraph``: time runs to the right, a shared weight is one node.
 
     ``values`` writes forward values on the boxes, ``gradients`` the cotangents (``h̄(3)``), with edges coloured by their
     norm; ``backward`` adds the arrows of the backward pass. ``level``: a box for each "op", "module" call or time

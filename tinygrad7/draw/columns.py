@@ -130,7 +130,7 @@ def _columns(picture: Picture) -> None:
         band.column_of = {scope: place[band.group, index] for index, scope in band.indices.items()}
     for box in picture.boxes:
         if box.band is not None:
-            box.column = bands[box.band].column_of[step_scope(box)]  # type: ignore[index]
+            box.column = bands[box.band].column_of[step_scope(box)]
 
 
 def _roles(picture: Picture) -> None:
@@ -141,16 +141,16 @@ def _roles(picture: Picture) -> None:
         if box.band is None:
             continue
         key: tuple[Any, ...] = ()
-        inside = False
+        top: Scope | None = None
         for scope in box.path:
-            if inside:
+            if top is not None:
                 found = keys.get(scope)
                 if found is None:
                     turn = turns[top, key, scope.label] = turns.get((top, key, scope.label), -1) + 1
                     found = keys[scope] = (*key, (scope.label, turn))
                 key = found
             elif scope.kind == "step":
-                inside, top = True, scope
+                top = scope
         step = step_scope(box)
         turn = turns[step, key, box.op] = turns.get((step, key, box.op), -1) + 1
         _join(picture, box, key, box.op, turn)
@@ -161,7 +161,7 @@ def _join(picture: Picture, box: Box, path: tuple[Any, ...], op: str, turn: int,
     role = roles.get((path, op, turn))
     if role is None:
         role = roles[path, op, turn] = Role(path, op, box.order, loose=loose)
-    role.boxes[box.column] = box  # type: ignore[index]
+    role.boxes[box.column] = box
     box.role, box.zone = role, "step"
 
 
@@ -196,7 +196,7 @@ def _zones(picture: Picture) -> None:
             if (box in feeds and len(targets) > 1) or len(sources) > 2 or (box.variadic and len(sources) > 1):
                 box.zone = "bar"
             elif sources:
-                column = max(sources)  # type: ignore[type-var]
+                column = max(sources)
                 chained = any(e.src.zone == "step" and e.src.role.loose and e.src.op == box.op for e in into[box])
                 home = sources[column] if box in feeds or column < last or chained else None
                 box.zone = "" if home else "post"
@@ -220,11 +220,11 @@ def _zones(picture: Picture) -> None:
             users = {e.dst.zone for e in out[box]}
             box.zone = "rail" if len(columns) > 1 and "step" in users else "source"
             if len(columns) == 1 and users == {"step"}:
-                box.column, box.band = next(iter(columns)), min(e.dst.band for e in out[box])  # type: ignore[type-var]
+                box.column, box.band = next(iter(columns)), min(e.dst.band for e in out[box])
 
 
 def _carries(into: dict[Box, list[Edge]], edge: Edge) -> bool:
-    """Whether the place that an edge enters is fed, in other columns, by the column before: it brings the first state."""
+    """Whether the place that an edge enters is fed by the column before, elsewhere: then it brings the first state."""
     role = edge.dst.role
     others = [box for column, box in role.boxes.items() if column != edge.dst.column][:1]
     for other in others:

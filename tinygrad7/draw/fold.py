@@ -1,7 +1,7 @@
 """Folding: many steps alike become first, second, ``⋯ ×996 ⋯``, last but one, last; likewise blocks of a stack.
 
-Nothing is dropped: the fold's box stands for every entry that it hides and says how many, and edges that cross its border
-enter and leave it on the row of the op that they belong to.
+Nothing is dropped: the fold's box stands for every entry that it hides and says how many, and edges that cross its
+border enter and leave it on the row of the op that they belong to.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _fold_columns(picture: Picture) -> None:
         )  # the column before the run is the first of the loop, this is the second
         stop = last - (ENDS - 1 if ends else 0)
         if stop - start >= 2:
-            hide.update({k: start for k in range(start, stop)})
+            hide.update(dict.fromkeys(range(start, stop), start))
     if not hide:
         return
     folds: dict[tuple[int, int], Box] = {}
@@ -71,19 +71,19 @@ def _signatures(picture: Picture) -> list[frozenset[Any]]:
     found: list[set[Any]] = [set() for _ in picture.columns]
     for box in picture.boxes:
         if box.zone == "step":
-            found[box.column].add((box.role, box.bad))  # type: ignore[index]
+            found[box.column].add((box.role, box.bad))
     for edge in picture.edges:
         a, b = edge.src, edge.dst
         if b.zone == "step":
-            where = (a.role, b.column - a.column) if a.zone == "step" else a if a.zone in ("rail", "bar") else a.zone  # type: ignore[operator]
-            found[b.column].add((where, b.role, edge.slot))  # type: ignore[index]
+            where = (a.role, b.column - a.column) if a.zone == "step" else a if a.zone in ("rail", "bar") else a.zone
+            found[b.column].add((where, b.role, edge.slot))
     return [frozenset(s) for s in found]
 
 
 def _renumber(picture: Picture, hide: dict[int, int], counts: dict[int, int]) -> None:
     """Columns without the hidden ones, with one for each fold."""
     place: dict[int, int] = {}
-    columns = []
+    columns: list[Column] = []
     for k, column in enumerate(picture.columns):
         if k in hide and hide[k] != k:
             place[k] = place[hide[k]]

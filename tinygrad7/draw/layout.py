@@ -7,18 +7,17 @@ lying on its side.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from tinygrad7.context import Scope
-from tinygrad7.draw.model import Box, Picture, module_title
-from tinygrad7.draw.place import Grid, place
+from tinygrad7.draw.blocks import Cluster, blocks
+from tinygrad7.draw.grid import Grid
+from tinygrad7.draw.model import Box, Picture
+from tinygrad7.draw.place import place
+from tinygrad7.draw.points import TRACK, points, ports
 from tinygrad7.draw.route import Channels, Way, route
-from tinygrad7.draw.splines import curve, polyline, rise
 
 GAP = 24.0  # the narrowest channel between columns
 ROW = 18.0  # and between rows
-TRACK = 7.0
 PAD = 9.0  # from a box to the border of the block around it, and from border to border
 TITLE = 15.0
 GRAIN = 20.0  # widths of boxes are multiples of it: calmer to look at, and 10 steps look like 1,000
@@ -26,21 +25,6 @@ LABEL, NOTE = 13.0, 8.5  # font sizes
 
 _NARROW = frozenset("ijltfrI.,:;'|![](){} ·`-")
 _WIDE = frozenset("mwMW@⋯—%…✂")
-
-
-@dataclass(slots=True, eq=False)
-class Cluster:
-    """One block: a scope with its rectangle. ``level``: how many blocks are nested in it, itself included."""
-
-    scope: Any
-    parent: Any
-    title: str
-    kind: str
-    level: int = 1
-    sides: tuple[int, int, int, int] = (1, 1, 1, 1)  # borders on each side from the cells out: left, low, right, top
-    cells: tuple[int, int, int, int] = (1 << 30, 1 << 30, -(1 << 30), -(1 << 30))
-    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    members: list[Box] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -99,13 +83,13 @@ def layout(picture: Picture, time: str = "LR") -> Drawing:
     _share(grid, flat)
     ways, channels = route(grid)
     _widen(ways, flat)
-    clusters = _clusters(picture)
+    clusters = blocks(picture)
     plan = _Plan(grid, clusters, channels, flat)
     plan.boxes()
     plan.blocks()
-    _ports(ways, flat)
+    ports(ways, flat)
     for way in ways:
-        way.edge.points = _points(plan, way)
+        way.edge.points = points(plan, way)
     plan.turn()
     return Drawing(picture, clusters, plan.size, flat)
 
@@ -131,49 +115,6 @@ def _widen(ways: list[Way], flat: bool) -> None:
             box.w = max(box.w, 11.0 * count + 10)
         else:
             box.h = max(box.h, 11.0 * count + 10)
-
-
-def _clusters(picture: Picture) -> list[Cluster]:
-    """Blocks in the order of first use, with the cells that their members cover."""
-    found: dict[Scope, Cluster] = {}
-    for box in picture.boxes:
-        chain: list[Cluster] = []
-        for scope in box.path:
-            cluster = found.get(scope)
-            if cluster is None:
-                title = f"{scope.name} = {scope.index}" if scope.kind == "step" else scope.label
-                cluster = found[scope] = Cluster(scope, scope.parent, title, scope.kind)
-                if scope.kind == "module":
-                    cluster.title = module_title(scope)
-                elif scope.detail == "backward":
-                    cluster.title += "  backward"
-            chain.append(cluster)
-            x, y, right, top = cluster.cells
-            cluster.cells = (
-                min(x, box.X),
-                min(y, box.Y),
-                max(right, box.X + box.across - 1),
-                max(top, box.Y + box.up - 1),
-            )
-        for depth, cluster in enumerate(reversed(chain)):
-            cluster.level = max(cluster.level, depth + 1)
-        if chain:
-            chain[-1].members.append(box)
-            chain[-1].parent = chain[-2].scope if len(chain) > 1 else None
-            for outer, inner in zip(chain, chain[1:], strict=False):
-                inner.parent = outer.scope
-            for depth in range(len(chain) - 1):
-                chain[depth].parent = chain[depth - 1].scope if depth else None
-    for cluster in sorted(found.values(), key=lambda c: c.level):
-        outer = found.get(cluster.parent)
-        if outer is not None:
-            outer.sides = tuple(  # type: ignore[assignment]
-                [
-                    max(o, i + 1) if same == mine else o
-                    for o, i, same, mine in zip(outer.sides, cluster.sides, outer.cells, cluster.cells, strict=True)
-                ]
-            )
-    return list(found.values())
 
 
 class _Plan:
@@ -292,70 +233,3 @@ class _Plan:
         for cluster in self.clusters:
             l, b, r, t = cluster.box
             cluster.box = (b, h - r, t, h - l)
-
-
-def _ports(ways: list[Way], flat: bool) -> None:
-    """Spread the ends that arrive at one side of a box; one that runs straight keeps the middle."""
-    sides: dict[tuple[Box, str], list[Way]] = {}
-    for way in ways:
-        sides.setdefault((way.edge.dst, way.end), []).append(way)
-        if way.start == way.end or way.kind == "loop":
-            continue
-    for (box, side), group in sides.items():
-        if box.across > 1 or len(group) == 1:
-            continue
-        if box.up > 1 and side in "EW":
-            continue
-        w, h = (box.w, box.h) if flat else (box.h, box.w)
-        extent = h if side in "EW" else w
-        pitch = min(10.0, (extent - 8) / len(group))
-        if side in "EW":
-            group.sort(key=lambda g: (g.low, g.edge.slot))
-            level = [k for k, g in enumerate(group) if g.kind == "row" and g.low == g.high]
-            straight = level[0] if level and len({group[k].edge.src for k in level}) == len(level) else None
-        else:
-            group.sort(key=lambda g: (g.edge.src.X, g.edge.src.shift, -g.low if g.kind != "up" else 0))
-            level = [k for k, g in enumerate(group) if g.kind == "up"]
-            straight = level[0] if len(level) == 1 and not group[level[0]].edge.src.shift else None
-        middle = straight if straight is not None else (len(group) - 1) / 2
-        for k, way in enumerate(group):
-            way.into = (k - middle) * pitch
-            limit = extent / 2 - 5
-            way.into = max(-limit, min(limit, way.into))
-
-
-def _points(plan: _Plan, way: Way) -> list[tuple[float, float]]:
-    a, b = way.edge.src, way.edge.dst
-    wa, ha = plan.half(a)
-    wb, hb = plan.half(b)
-    y, v = plan.row_y(a, way.low), plan.row_y(b, way.high)
-    start = (a.x + wa, y) if way.start == "E" else (a.x - wa, y)
-    end = (b.x + wb, v + way.into) if way.end == "E" else (b.x - wb, v + way.into)
-    track = plan.track_x.get(way.channel, 0.0) + TRACK * way.first
-    if way.kind == "row":
-        if way.low == way.high:
-            if a.up == 1 and b.up == 1 and way.into:
-                start = (start[0], start[1] + way.into)
-            return polyline([start, end])
-        left, right = plan.end_x[way.channel], plan.begin_x[way.channel]
-        if way.start == "W":
-            left, right = right, left
-        return curve(start, left, right, end)
-    if way.kind == "up":
-        up = way.start == "N"
-        other, x = (a, b.x + way.into) if a.across > 1 or b.across == 1 else (b, a.x)
-        reach = plan.half(other)[0] - 3
-        x_start = x if a.across > 1 or abs(x - a.x) < reach else a.x
-        return rise((x_start, a.y + (ha if up else -ha)), (x, b.y - hb if up else b.y + hb))
-    if way.kind == "tap":
-        x = b.x + way.into
-        return polyline([start, (x, y), (x, b.y - hb)])
-    if way.kind in ("step", "loop"):
-        return polyline([start, (track, y), (track, end[1]), end])
-    if way.kind == "side":
-        if a.across > 1:
-            return polyline([(track, a.y + (ha if way.start == "N" else -ha)), (track, end[1]), end])
-        return polyline([start, (track, y), (track, b.y - hb if way.end == "S" else b.y + hb)])
-    second = plan.track_x.get(way.channel2, 0.0) + TRACK * way.second
-    level = plan.track_y.get(way.row, 0.0) + TRACK * way.third
-    return polyline([start, (track, y), (track, level), (second, level), (second, end[1]), end])

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.context import Scope, chain
+from tinygrad7.draw.words import module_title, op_label, shape_text, short
 from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED, inputs
 from tinygrad7.tensor import Cut, Tensor
 from tinygrad7.walk import reachable
-
-SIGNS = frozenset("+−×÷^")  # an operand that is a number stands beside these: ``× 2``
 
 
 @dataclass(slots=True, eq=False)
@@ -46,8 +45,8 @@ class Box:
     stand: int = 1  # how many boxes of the unfolded picture it stands for
     number: int = 0
     # the time axis (columns.py) and the place (place.py, layout.py)
-    column: int | None = None
-    band: int | None = None
+    column: Any = None  # numbers, or None outside the time axis
+    band: Any = None
     role: Any = None
     zone: str = ""
     X: int = 0
@@ -68,7 +67,7 @@ class Box:
 
 @dataclass(slots=True, eq=False)
 class Edge:
-    """``src`` is used by ``dst`` as argument ``slot``; ``output`` says which of several outputs, ``count`` how often."""
+    """``src`` is used by ``dst`` as argument ``slot``; ``output``: which of several outputs; ``count``: how often."""
 
     src: Box
     dst: Box
@@ -100,7 +99,7 @@ def build(y: Tensor, level: str = "op", tape: list[Node | Leaf] | None = None, r
     nodes = tape if tape is not None else reachable([y._node])[::-1] if y._node is not None else []
     maker = _Maker(level, nodes)
     for node in nodes:
-        if type(node) is Leaf:
+        if isinstance(node, Leaf):
             maker.leaf(node)
         elif node.plan is PICKED:
             maker.box_of[node] = maker.box_of[node.parents[0]]
@@ -173,7 +172,7 @@ class _Maker:
     def leaf(self, leaf: Leaf) -> None:
         box = Box(
             "parameter",
-            leaf.name or _short(leaf.data) or shape_text(leaf.shape),
+            leaf.name or short(leaf.data) or shape_text(leaf.shape),
             leaf.birth,
             (),
             leaf.shape,
@@ -253,7 +252,7 @@ class _Maker:
             return found
         info = value._info
         name = info if isinstance(info, str) else None
-        box = Box("input", name or _short(value._data) or shape_text(value.shape), 0, (), value.shape, value.dtype)
+        box = Box("input", name or short(value._data) or shape_text(value.shape), 0, (), value.shape, value.dtype)
         if name or box.label != shape_text(value.shape):
             box.note = shape_text(value.shape)
         box.nodes = [value]
@@ -311,68 +310,3 @@ class _Maker:
                 count = f"{totals[box]:,} parameters" if box in totals else ""
                 box.note = "\n".join(t for t in (box.note, f"→ {shape_text(box.shape)}", count) if t)
         return [b for b in self.boxes if b not in gone]
-
-
-# ---- words -------------------------------------------------------------------------------------------------------
-
-
-def module_title(scope: Scope) -> str:
-    """What a module's block is called: ``fc1: Linear(3 → 4)``, ``[0] Tanh()``, with its parameters after three spaces."""
-    what, _, count = scope.detail.rpartition("  ")
-    if not count.replace(",", "").isdigit():
-        what, count = scope.detail, ""
-    index = "" if scope.index is None else f"[{scope.index}] "
-    name = index + what if what.startswith(f"{scope.name}(") else f"{scope.label}: {what}" if what else scope.label
-    return f"{name}   {count} parameters" if count not in ("", "0") else name
-
-
-def shape_text(shape: Any) -> str:
-    """``(2, 3)``; nothing for a scalar; the first of several outputs and how many there are."""
-    if not shape:
-        return ""
-    if isinstance(shape[0], tuple):
-        inner = "×".join(map(str, shape[0])) or "scalar"
-        return f"{len(shape)} of {inner}" if len(set(shape)) == 1 else f"{len(shape)} outputs"
-    return "×".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]}"
-
-
-def _short(data: Any) -> str:
-    """A constant that is one number all over, as that number."""
-    if data.size == 1:
-        return number_text(data.reshape(-1)[0].item())
-    if 0 < data.size <= 4096 and not np.any(np.asarray(data != 0)):
-        return "0"
-    return ""
-
-
-def number_text(value: Any) -> str:
-    """A number in few characters: ``0.5``, ``1e-08``."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def op_label(node: Node, numbers: list[tuple[int, Any]]) -> str:
-    """The op's label with what it was given beside tensors: ``× 2``, ``[3:5]``, ``sum axis 0``."""
-    label: str = node.plan.op.label.replace("-", "−") if node.plan.op.label == "-" else node.plan.op.label
-    if label == "[ ]":
-        return _index(node.params[0]) if node.params else label
-    if len(numbers) == 1 and label in SIGNS:
-        slot, value = numbers[0]
-        return f"{label} {number_text(value)}" if slot else f"{number_text(value)} {label}"
-    return label
-
-
-def _index(index: Any) -> str:
-    parts = index if isinstance(index, tuple) else (index,)
-    words = []
-    for part in parts:
-        if isinstance(part, slice):
-            ends = ["" if e is None else str(e) for e in (part.start, part.stop)]
-            words.append(":".join(ends) + ("" if part.step is None else f":{part.step}"))
-        elif part is Ellipsis:
-            words.append("…")
-        elif isinstance(part, int | np.integer):
-            words.append(str(part))
-        else:
-            words.append("None" if part is None else "i")
-    text = ", ".join(words)
-    return f"[{text}]" if len(text) <= 14 else "[ ]"

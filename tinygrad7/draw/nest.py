@@ -1,7 +1,7 @@
 """Rows and columns for a body of ops: what flows on runs along rows, what only feeds it stands below, results above.
 
-``nest`` places ops that stand in nested blocks: the innermost blocks first, each then one rectangle in the block around
-it. Inside a block the state's way through (``_spines``) is a straight row; everything else is packed beside it in chains.
+``nest`` places ops in nested blocks: the innermost first, each then a rectangle in the block around it. Inside a block
+the state's way through (``_spines``) is a straight row; everything else is packed beside it in chains.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def nest(
     exits: Iterable[Any] = (),
     entries: Iterable[Any] = (),
 ) -> tuple[dict[Any, tuple[int, int]], int, int, int]:
-    """Places for ``vertices`` (name → path of blocks, order, zone "main", "below" or "above"): (x, y), width, height, port.
+    """Places for ``vertices`` (name → path of blocks, order, zone: main, below, above): (x, y); width, height, port.
 
-    ``carried``: pairs whose edge goes to the next column; ``wide``: vertices that want a row of their own; ``exits`` and
-    ``entries``: vertices with edges to and from outside.
+    ``carried``: pairs whose edge goes to the next column; ``wide``: vertices that want a row of their own; ``exits``
+    and ``entries``: vertices with edges to and from outside.
     """
     members: dict[tuple[Hashable, ...], dict[Hashable, Item]] = {(): {}}
     for v, (path, order, zone) in vertices.items():
@@ -117,7 +117,7 @@ def nest(
         size = _place(list(items.values()), loops)
         contents: list[Any] = []
         for item in items.values():
-            for v in within.get(item.key, ()) if item.key in members and item.key != () else (item.key,):  # type: ignore[call-overload]
+            for v in within.get(item.key, ()) if item.key in members and item.key != () else (item.key,):
                 x, y = inside[v]
                 inside[v] = (x + item.x, y + item.y)
                 contents.append(v)

@@ -1,4 +1,4 @@
-"""From DOT text to a file: the system's ``dot``, else the ``graphviz-pure`` command that the ``draw`` extra installs."""
+"""From DOT text to a file: the system's ``dot``, else the ``graphviz-pure`` that the ``draw`` extra installs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def digraph(body: list[str], attributes: dict[str, dict[str, str]]) -> Any:
     Raises ``ImportError`` where the ``graphviz`` package is missing.
     """
     try:
-        import graphviz
+        import graphviz  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:
         raise ImportError("draw: the graphviz package is missing: pip install 'tinygrad7[draw]'") from error
 
@@ -82,7 +82,7 @@ def digraph(body: list[str], attributes: dict[str, dict[str, str]]) -> Any:
             if shutil.which("dot"):
                 return str(super().render(filename, directory, *args, **kwargs))
             form = kwargs.get("format") or self.format
-            source = Path(self.save(filename, directory))
+            source = Path(self.save(filename, directory=directory))
             target = Path(kwargs.get("outfile") or f"{source}.{form}")
             target.write_bytes(render(self.source, form))
             if kwargs.get("cleanup"):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
+from tinygrad7.draw.grid import Grid
 from tinygrad7.draw.model import Box, Edge
-from tinygrad7.draw.place import Grid
 
 
 @dataclass(slots=True, eq=False)
@@ -91,7 +91,7 @@ class _Finder:
         near, far = (a.X + 1, b.X - 1) if right else (b.X + 1, a.X - 1)
         after, before = (a.X + 1, b.X) if right else (a.X, b.X + 1)  # channels beside the source, beside the target
         bottom = b.Y
-        if (a.is_source or a.zone == "rail") and a.Y < bottom and (a.column is None or b.column is None):
+        if (a.is_source or a.zone == "rail") and bottom > a.Y and (a.column is None or b.column is None):
             clear = self.open_column(b.X, a.Y, bottom - 1)
             if clear and self.open_row(y, near, far):
                 return Way(edge, "tap", start, "S", y, bottom)
@@ -120,8 +120,8 @@ class _Finder:
         if a.across > 1 and b.across > 1:
             return Way(edge, "up", "N" if v > y else "S", "S" if v > y else "N", y, v)
         if a.across > 1:
-            if b.X >= a.X + a.across or b.X < a.X:
-                right = b.X >= a.X + a.across
+            if a.X + a.across <= b.X or b.X < a.X:
+                right = a.X + a.across <= b.X
                 near, far = (a.X + a.across, b.X - 1) if right else (b.X + 1, a.X - 1)
                 if self.open_row(y, near, far) or self.open_row(v, near, far):
                     return Way(

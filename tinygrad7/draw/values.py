@@ -1,4 +1,4 @@
-"""Values and bars on a picture: what the forward pass computed, and the cotangent of every entry, in the lecture's writing."""
+"""Values and bars on a picture: what the forward pass computed, and every cotangent, in the lecture's writing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from tinygrad7.backend import Array, to_numpy
 from tinygrad7.draw.columns import step_scope
-from tinygrad7.draw.model import Box, Picture, number_text
+from tinygrad7.draw.model import Box, Picture
+from tinygrad7.draw.words import number_text
 from tinygrad7.node import Leaf
 
 BAR = "\u0304"
