@@ -392,6 +392,13 @@ def test_a_norm_that_is_not_finite_names_the_parameter_and_changes_nothing(
     assert optimizer.steps == 0 and not any(np.any(v) for k, v in optimizer.state_dict().items() if "adam" in k)
 
 
+def test_a_norm_beyond_floats_of_finite_gradients_is_told_as_such() -> None:
+    p = leaf(np.zeros(4))
+    give(p, 1.7e308)
+    with pytest.raises(FloatingPointError, match="norm of the gradient is inf, beyond what a Python float holds"):
+        Optimizer([p], chain(clip_by_norm(1.0))).step()
+
+
 def test_a_step_with_a_norm_that_is_not_finite_can_be_skipped() -> None:
     p = leaf([1.0, 2.0], "p")
     optimizer = Optimizer([p], chain(clip_by_norm(1.0, nonfinite="skip"), scale_by_adam(), scale(-0.1)))
