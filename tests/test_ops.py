@@ -86,7 +86,7 @@ def test_gradients_where_hypothesis_looks(name: str) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_low_precision_keeps_its_dtype_and_its_gradients(name: str, dtype: str) -> None:
     op = here(name)
-    if name == "astype":  # its domain converts to float64
+    if op.name == "astype":  # its domain converts to float64
         return
     for args, kwargs in examples(op, 3, 4):
         low = cast(op, args, dtype)
@@ -532,6 +532,7 @@ def test_erf_is_accurate_to_the_last_digits() -> None:
 # ---- messages ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.host  # shapes are told without a device
 @pytest.mark.parametrize(
     ("call", "kind", "says"),
     [
@@ -608,7 +609,12 @@ def test_erf_is_accurate_to_the_last_digits() -> None:
         ),
         (lambda t: tg.einsum("ij,jk", t), ValueError, r"einsum: 'ij,jk' names 2 operand\(s\), 1 are given"),
         (lambda t: tg.einsum(t, [0, 1]), TypeError, r"einsum: the first argument is the subscripts"),
-        (lambda t: tg.einsum("ij,jk", t, t), ValueError, r"einsum: .*met \(2, 3\) float32, \(2, 3\) float32"),
+        (
+            lambda t: tg.einsum("ij,jk", t, t),
+            ValueError,
+            r"einsum: 'j' stands for 3 and, in operand 1 of shape \(2, 3\)",
+        ),
+        (lambda t: tg.einsum("ijk->i", t), ValueError, r"einsum: 'ijk' has 3 letters, operand 0 has shape \(2, 3\)"),
         (lambda t: tg.embedding(t, [5]), IndexError, r"embedding: indices from 5 to 5 in a table of 2 rows"),
         (lambda t: tg.embedding(t, [-1]), IndexError, r"embedding: indices from -1 to -1"),
         (lambda t: tg.embedding(t, [0.5]), (TypeError, IndexError), r"integer.*not float"),
@@ -621,4 +627,5 @@ def test_messages_name_the_op_what_it_met_and_what_would_mend_it(call: Any, kind
     t = tg.ones((2, 3), requires_grad=True)
     with pytest.raises(kind) as caught:
         call(t)
-    assert re.search(says, str(caught.value), re.S), str(caught.value)
+    message = str(caught.value).replace(" on cuda:0", "")
+    assert re.search(says, message, re.S), message

@@ -77,6 +77,7 @@ def test_fit_is_the_loop_written_by_hand() -> None:
     assert history.step == 12 and history.epoch == 2
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_fit_learns_over_epochs_and_evaluates_after_each() -> None:
     model, optimizer, stream, _ = make()
     test = batches(X, Y, batch=16, training=False)
@@ -88,6 +89,7 @@ def test_fit_learns_over_epochs_and_evaluates_after_each() -> None:
     assert "20 epochs" in repr(history)
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_evaluation_weighs_batches_by_size_and_puts_modes_back() -> None:
     model, _, _, _ = make(dropout=0.5)
     model[0].eval()
@@ -119,7 +121,7 @@ def test_without_clipping_the_norm_is_computed() -> None:
     model, _, stream, _ = make()
     optimizer = optim.SGD(list(model.named_parameters()), 0.0)
     history = fit(model, optimizer, stream, mse, steps=1, progress=False)
-    expected = np.sqrt(sum((p.grad**2).sum() for p in model.parameters()))
+    expected = np.sqrt(sum(float((p.grad**2).sum()) for p in model.parameters()))
     assert history.grad_norm[0] == pytest.approx(expected, rel=1e-5)
 
 
@@ -163,6 +165,7 @@ def test_the_best_weights_come_back_also_when_training_ends_first() -> None:
     np.testing.assert_array_equal(weights(model), found[0])
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_fit_takes_plain_lists_of_batches() -> None:
     model, optimizer, _, _ = make()
     history = fit(model, optimizer, [(X, Y), (X[:8], Y[:8])], mse, epochs=3, progress=False)
@@ -196,6 +199,7 @@ def test_without_tqdm_there_is_no_bar(monkeypatch: Any, capsys: Any) -> None:
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_fit_says_what_is_wrong() -> None:
     model, optimizer, stream, _ = make()
     test = batches(X, Y, batch=4, training=False)
@@ -609,6 +613,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         fit(model, optimizer, stream, loss, steps=2, checkpoint=Checkpoint(tmp_path / "a.npz"), progress=False)
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_fit_runs_outside_the_main_thread(tmp_path: Path) -> None:
     model, optimizer, stream, _ = make()
     found: list[Any] = []
@@ -653,6 +658,7 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
 # ---- several predictions as one ----------------------------------------------------------------------------------
 
 
+@pytest.mark.host  # feeds NumPy arrays
 @given(seed=st.integers(0, 50), members=st.integers(1, 5))
 def test_an_ensemble_never_loses_more_than_its_members_do_on_average(seed: int, members: int) -> None:
     """For convex losses, on any data (lecture, "Ensembles")."""
@@ -675,6 +681,7 @@ def test_an_ensemble_of_none_is_refused() -> None:
         Ensemble([])
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_mc_predict_switches_dropout_on_and_nothing_else() -> None:
     norm = nn.BatchNorm1d(4)
     first, second = nn.Dropout(0.5, rng=0), nn.Dropout(0.3, rng=1)
@@ -692,6 +699,7 @@ def test_mc_predict_switches_dropout_on_and_nothing_else() -> None:
     assert (error < 5 * found.std.numpy() / np.sqrt(400) + 1e-6).all()
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_mc_predict_finds_dropout_inside_recurrent_layers_and_survives_errors() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
