@@ -175,7 +175,22 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     count = subscripts.partition("->")[0].count(",") + 1
     if count != len(operands):
         raise ShapeError(f"einsum: {subscripts!r} names {count} operand(s), {len(operands)} are given")
-    return _einsum(*map(_indexable, operands), subscripts=subscripts)
+    operands = tuple(map(_indexable, operands))
+    _check_sizes(subscripts, [shape_of(x) for x in operands])
+    return _einsum(*operands, subscripts=subscripts)
+
+
+def _check_sizes(subscripts: str, shapes: list[tuple[int, ...]]) -> None:
+    """Every operand has an axis for each of its letters, and a letter has one size (or 1) everywhere."""
+    terms = subscripts.replace(" ", "").partition("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for k, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
+        if len(term) != len(shape) and "..." not in term:
+            raise ShapeError(f"einsum: {term!r} has {len(term)} letters, operand {k} has shape {shape}")
+        letters = term.partition("...")[0], term.partition("...")[2]
+        for c, n in [*zip(letters[0], shape, strict=False), *zip(letters[1][::-1], shape[::-1], strict=False)]:
+            if n != 1 and sizes.setdefault(c, n) != n:
+                raise ShapeError(f"einsum: {c!r} stands for {sizes[c]} and, in operand {k} of shape {shape}, for {n}")
 
 
 def _embedding_domain(pick: Pick) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -174,12 +174,14 @@ def draw_program(
         program.steps.append(step)
         with np.errstate(all="ignore"):
             try:
-                values += step.call(plain.plain(step.op) or REGISTRY[step.op].call, values, plain.sigmoid, lambda a: a)
+                made = step.call(plain.plain(step.op) or REGISTRY[step.op].call, values, plain.sigmoid, lambda a: a)
             except Exception:
                 if not unfit:
                     raise
                 program.broken = True
                 break
+        values += made
+        program.steps[-1] = replace(step, results=None if step.results is None else len(made))
     return program
 
 
