@@ -58,7 +58,8 @@ def markup(text: str) -> str:
 def font(text: str, colour: str, size: float | None = None) -> str:
     """Marked-up text in a colour, and in a size other than the label's."""
     points = f' POINT-SIZE="{size:g}"' if size else ""
-    return f'<FONT{points} COLOR="{colour}">{text}</FONT>'
+    face = ' FACE="DejaVu Sans,Verdana,sans-serif"' if BAR in text else ""  # Arial sets the bar through tall letters
+    return f'<FONT{face}{points} COLOR="{colour}">{text}</FONT>'
 
 
 def shorten(text: str, limit: int) -> str:
@@ -228,7 +229,7 @@ def _legend(scale: Scale, x: float, y: float) -> str:
     words += f"{scale.least:.2g} to {scale.most:.2g} in all"
     ends = [font(text, FAINT, NOTE) for text in ("a thousandth  ", "  a thousandfold")]
     label = f"{font(words, FAINT, 9)}<BR/>{ends[0]}{swatches}{ends[1]}"
-    return f'legend [label=<{label}> shape=plain pos="{n(x)},{n(y)}" width=6.5 height=0.6]'
+    return f'legend [label=<{label}> shape=plain pos="{n(x)},{n(y)}" fixedsize=false]'
 
 
 def _passes(x: float, y: float) -> str:

@@ -9,6 +9,7 @@ from tinygrad7.draw.route import Way
 from tinygrad7.draw.splines import curve, polyline, rise
 
 TRACK = 7.0  # from one track of a channel to the next
+CLEAR = 0.9  # from an arrow's tip to the box
 
 
 def ports(ways: list[Way], flat: bool) -> None:
@@ -44,7 +45,7 @@ def ports(ways: list[Way], flat: bool) -> None:
 def points(plan: Any, way: Way) -> list[tuple[float, float]]:
     a, b = way.edge.src, way.edge.dst
     wa, ha = plan.half(a)
-    wb, hb = plan.half(b)
+    wb, hb = (half + CLEAR for half in plan.half(b))
     y, v = plan.row_y(a, way.low), plan.row_y(b, way.high)
     start = (a.x + wa, y) if way.start == "E" else (a.x - wa, y)
     end = (b.x + wb, v + way.into) if way.end == "E" else (b.x - wb, v + way.into)

@@ -10,8 +10,7 @@ import numpy as np
 from tinygrad7.backend import Array, to_numpy
 from tinygrad7.draw.columns import step_scope
 from tinygrad7.draw.model import Box, Picture
-from tinygrad7.draw.words import number_text
-from tinygrad7.node import Leaf
+from tinygrad7.draw.words import number_text, short
 
 BAR = "\u0304"
 CELLS = 9  # of a heat strip
@@ -89,17 +88,22 @@ def annotate(picture: Picture, tape: Any, values: bool, gradients: bool) -> None
             continue
         node = box.nodes[0]
         if values:
-            value = node._data if hasattr(node, "_data") else forward.get(node)
-            if value is not None and not isinstance(value, tuple):
-                if value.size != 1 or not isinstance(node, Leaf) or node.name:
-                    box.lines.append(("= " if value.size == 1 else "") + statistics(value))
-                box.strip = heat(value)
+            _tell(box, node._data if hasattr(node, "_data") else forward.get(node))
         if gradients:
             bar = bars.get(node)
             box.norm = norm(bar)
             if bar is not None and not isinstance(bar, tuple | list):
                 name = barred(names[box])
                 box.lines.append(f"{name} = {statistics(bar)}" if bar.size == 1 else f"‖{name}‖ = {_few(box.norm)}")
+
+
+def _tell(box: Box, value: Any) -> None:
+    """The forward value; of an op of several outputs, a line for each of the first three."""
+    if isinstance(value, tuple):
+        box.lines += [f"{k}: {statistics(part)}" for k, part in enumerate(value[:3])]
+    elif value is not None and not (box.is_source and box.label == short(value)):  # else its label is its value
+        box.lines.append(("= " if value.size == 1 else "") + statistics(value))
+        box.strip = heat(value)
 
 
 def norm(bar: Any) -> float | None:
