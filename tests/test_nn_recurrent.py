@@ -326,12 +326,16 @@ def test_greedy_writing_follows_the_models_own_tokens() -> None:
 
 def test_sampled_writing_has_the_models_distribution() -> None:
     model = nn.EncoderDecoder(2, 3, 4, end=0, rng=1)
+    model.readout.bias.assign([0.0, 1.0, 2.0])
     source = np.ones((1, 4000), int)
     logits = host(model(source[:, :1], np.zeros((1, 1), int))).astype(float)[0, 0] / 0.7
     wanted = np.exp(logits) / np.exp(logits).sum()
     written = model.write(source, max_steps=1, temperature=0.7, rng=0)
     first = [w[0] if len(w) else 0 for w in written]
     np.testing.assert_allclose(np.bincount(first, minlength=3) / 4000, wanted, atol=0.03)
+    longer = model.write(source, max_steps=20, temperature=1e6, rng=0)  # every token as likely: a third ends at once
+    np.testing.assert_allclose(np.mean([len(w) == 0 for w in longer]), 1 / 3, atol=0.03)
+    assert not any((w == 0).any() for w in longer)
     again = model.write(source, max_steps=1, temperature=0.7, rng=0)
     assert all(np.array_equal(a, b) for a, b in zip(written, again, strict=True))
 

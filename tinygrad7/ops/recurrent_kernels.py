@@ -131,7 +131,7 @@ def rnn_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> li
     gy, gh = g
     m = xp(gy)
     hs, off = kept.hs, kept.off
-    gy = turn(clear(gy, off), kept.lengths, kept.reverse)
+    gy = turn(gy, kept.lengths, kept.reverse)
     if kept.step:
         dz = (hs[1:] > 0).astype(hs.dtype)
     else:
@@ -258,7 +258,7 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
     x, hs, gates, off, step = kept.x, kept.hs, kept.gates, kept.off, kept.step
     _, _, hidden, batch = gates.shape
     steps, dtype = len(x), gates.dtype
-    gy = turn(clear(gy, off), kept.lengths, kept.reverse).transpose(0, 2, 1)
+    gy = turn(gy, kept.lengths, kept.reverse).transpose(0, 2, 1)
     w = m.empty((hidden, 4, hidden), dtype)
     for inner, outer in enumerate(_INSIDE):
         w[:, inner] = w_hh[outer * hidden : (outer + 1) * hidden].T
@@ -352,7 +352,7 @@ def gru_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> li
     hs, gates, off = kept.hs, kept.gates, kept.off
     steps, batch, triple = gates.shape
     hidden = triple // 3
-    gy = turn(clear(gy, off), kept.lengths, kept.reverse)
+    gy = turn(gy, kept.lengths, kept.reverse)
     r, z, n = (gates[..., k * hidden : (k + 1) * hidden] for k in range(3))
     dz = m.empty(gates.shape, gates.dtype)
     by_n = (1 - z) * (1 - n * n)  # ∂h'/∂(the candidate's pre-activation)
