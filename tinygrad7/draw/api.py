@@ -12,6 +12,7 @@ from tinygrad7.draw.fold import AUTO
 from tinygrad7.draw.fold import fold as fold_picture
 from tinygrad7.draw.layout import Drawing, layout
 from tinygrad7.draw.model import build
+from tinygrad7.draw.player import save_player
 from tinygrad7.draw.render import digraph, save
 from tinygrad7.draw.values import Scale, annotate
 from tinygrad7.tensor import Tensor
@@ -38,7 +39,7 @@ def draw(
     norm; ``backward`` adds the arrows of the backward pass. ``level``: a box for each "op", "module" call or time
     "step". ``fold`` collects steps and blocks that repeat above a budget of boxes ("auto", a number; False: never).
     ``time``: "LR" or "TB". ``expand`` draws the reference of every fused op in its place. ``path`` saves it, by
-    its ending as svg, png, pdf or dot. ``y`` is a tensor or a ``Tape``. Raises ``ValueError`` for an option that does
+    its ending as svg, png, pdf, dot or html: the tape player. ``y`` is a tensor or a ``Tape``. Raises ``ValueError`` for an option that does
     not exist, ``RendererError`` where nothing can render a file.
     """
     collecting = gc.isenabled()
@@ -51,7 +52,9 @@ def draw(
     finally:
         if collecting:
             gc.enable()
-    if path is not None:
+    if path is not None and os.fspath(path).lower().endswith((".html", ".htm")):
+        save_player(y, path, level=level, fold=fold, time=time, expand=expand)
+    elif path is not None:
         save(graph.source, path)
     return graph
 

@@ -240,8 +240,8 @@ def _links(picture: Picture) -> None:
             band = picture.bands[a.band]
             (band.inner if a.column == b.column else band.carried)[a.role, b.role] = None
     for band in picture.bands:
-        leaving = {a for a, _ in band.inner}
+        leaving, arriving = {a for a, _ in band.inner}, {b for _, b in band.inner}
         to: dict[Role, set[Role]] = {}
         for a, b in band.carried:
             to.setdefault(a, set()).add(b)
-        band.accumulators = {a for a, targets in to.items() if targets == {a} and a not in leaving}
+        band.accumulators = {a for a, targets in to.items() if targets == {a} and a in arriving and a not in leaving}

@@ -230,8 +230,12 @@ class _Script:
         return event
 
     def _feeds(self, source: Box, node: Any) -> bool:
-        given = {self.picture.box_of.get(x) if not isinstance(x, Tensor) else None for x in inputs(node)}
-        return source in given or any(isinstance(x, Tensor) and x in source.nodes for x in node.constants)
+        """Whether a box is where one of the op's arguments comes from (``is``: tensors compare by element)."""
+        given = inputs(node)
+        own = {id(x) for x in given if x is not None}
+        return any(hasattr(x, "plan") and self.picture.box_of[x] is source for x in given) or (
+            source.kind in ("input", "cut") and id(source.nodes[0]) in own
+        )
 
     def _many(self, mains: list[int], phase: str) -> dict[str, Any]:
         """One event for several entries."""

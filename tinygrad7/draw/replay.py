@@ -16,6 +16,8 @@ from tinygrad7.op import PICKED, Op, inputs
 from tinygrad7.walk import contributions, fill, hand_over
 from tinygrad7.wengert import Tape
 
+REARRANGING = {"transpose", "reshape", "astype", "transfer"}  # the sum of what passes through is the sum of the parts
+
 
 @dataclass(slots=True)
 class Part:
@@ -54,7 +56,8 @@ class Replay:
         return self.values[self.place[node]]
 
     def bar(self, node: Any) -> Any:
-        return self.bars[self.place[node]]
+        at = self.place.get(node)  # a constant is on no tape
+        return None if at is None else self.bars[at]
 
     def _back(self, nodes: list[Any], root: int, result: Any, told: set[int]) -> None:
         """Play backwards, one summand at a time."""
@@ -104,7 +107,7 @@ class Replay:
             if type(node) is not Leaf or not parts:
                 continue
             via, at = "", parts
-            while len(at) == 1 and len(tape.nodes[at[0].entry].parents) == 1 and at[0].entry in self.arriving:
+            while len(at) == 1 and tape.nodes[at[0].entry].plan.op.name in REARRANGING and at[0].entry in self.arriving:
                 entry = at[0].entry
                 via, at = tape.nodes[entry].plan.op.label, self.arriving[entry]
             found.append((i, at, via) if len(at) > 1 else (i, parts, ""))

@@ -43,7 +43,7 @@ def short(data: Any) -> str:
 
 def number_text(value: Any) -> str:
     """A number in few characters: ``0.5``, ``1e-08``."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return (f"{value:.4g}" if isinstance(value, float) else str(value)).replace("-", "−")
 
 
 def op_label(node: Node, numbers: list[tuple[int, Any]]) -> str:
