@@ -39,8 +39,8 @@ def draw(
     norm; ``backward`` adds the arrows of the backward pass. ``level``: a box for each "op", "module" call or time
     "step". ``fold`` collects steps and blocks that repeat above a budget of boxes ("auto", a number; False: never).
     ``time``: "LR" or "TB". ``expand`` draws the reference of every fused op in its place. ``path`` saves it, by
-    its ending as svg, png, pdf, dot or html: the tape player. ``y`` is a tensor or a ``Tape``. Raises ``ValueError`` for an option that does
-    not exist, ``RendererError`` where nothing can render a file.
+    its ending as svg, png, pdf, dot or html (the tape player). ``y`` is a tensor or a ``Tape``. Raises ``ValueError``
+    for an option that does not exist, ``RendererError`` where nothing can render a file.
     """
     collecting = gc.isenabled()
     gc.disable()  # thousands of small objects, none of them garbage: the collector would only walk them again and again

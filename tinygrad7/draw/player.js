@@ -228,11 +228,11 @@
 
   function begin() {  // all of it where that is legible; else legible, from the start
     fit();
-    if (view.k < 0.55) {
+    if (view.k < 0.7) {
       const [w, h] = room(), [l, t, r, b] = extent();
-      view.k = Math.max(view.k, Math.min(0.8, (h - 24) / (b - t)), 0.55);
+      view.k = Math.max(view.k, Math.min(0.9, (h - 40) / (b - t)), 0.6);
       view.x = 16 - view.k * l;
-      view.y = h / 2 - view.k * (t + b) / 2;
+      view.y = Math.max(12 - view.k * t, h / 2 - view.k * (t + b) / 2);
       look();
     }
   }
@@ -247,10 +247,13 @@
       l = Math.min(l, maps.x(x) - boxes[k][2] / 2); r = Math.max(r, maps.x(x) + boxes[k][2] / 2);
       t = Math.min(t, maps.y(y) - boxes[k][3] / 2); b = Math.max(b, maps.y(y) + boxes[k][3] / 2);
     }
-    const margin = 24;
-    const left = view.x + view.k * l, right = view.x + view.k * r, top = view.y + view.k * t, bottom = view.y + view.k * b;
-    if (left < margin || right > w - margin) view.x = right - left > w - 2 * margin ? margin - view.k * l : w / 2 - view.k * (l + r) / 2;
-    if (top < margin || bottom > h - margin) view.y = bottom - top > h - 2 * margin ? margin - view.k * t : h / 2 - view.k * (t + b) / 2;
+    const slide = (from, to, size) => {  // no further than needed, and then a little more, so that it does not move at every step
+      if (from >= 12 && to <= size - 12) return 0;
+      if (to - from > size - 24) return 12 - from;
+      return from < 12 ? Math.min(size * 0.75 - to, size * 0.5 - from) : Math.max(size * 0.25 - from, size * 0.5 - to);
+    };
+    view.x += slide(view.x + view.k * l, view.x + view.k * r, w);
+    view.y += slide(view.y + view.k * t, view.y + view.k * b, h);
     look();
   }
 
@@ -390,8 +393,9 @@
     if (event.d === "f" && (event.rows || []).length) {
       box.append(make("h3", "", "From"));
       const rows = make("dl", "rows");
-      for (const [name, what, value] of event.rows) {
-        const dd = make("dd", "", value + " ");
+      for (const [name, what, value, source] of event.rows) {
+        const dd = make("dd", "", value + "  ");
+        dd.append(make("small", "", source));
         rows.append(make("dt", "", name === what ? name : `${name} = ${what}`), dd);
       }
       box.append(rows);
@@ -417,7 +421,7 @@
       }
       box.append(rows);
     }
-    if (event.w) box.append(make("p", "line", event.w));
+    if (event.w) box.append(make("p", "tape", event.w));
   }
 
   function gradients() {
@@ -450,7 +454,7 @@
   function go(to) {
     place = Math.max(0, Math.min(total, to));
     show();
-    if (place) follow(events[place - 1].b);
+    if (place && events[place - 1].b.length === 1) follow(events[place - 1].b);
     if (place === total) pause();
   }
 

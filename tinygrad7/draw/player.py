@@ -269,9 +269,11 @@ class _Script:
             elif hasattr(x, "plan"):
                 found = self.played.value(x)
                 name, value = self.name(self.tape.place[x]), "" if isinstance(found, tuple) else statistics(found)
+                made = "" if type(x) is Leaf else f" {x.plan.op.label}"
             else:
                 name, value = "number", str(x)
-            rows.append([self.played.argument(node, k), name, value])
+            source = f"%{self.tape.place[x]}{made}" if hasattr(x, "plan") else ""
+            rows.append([self.played.argument(node, k), name, value, source])
         return rows
 
     def _contributions(self, i: int) -> list[list[str]]:

@@ -109,16 +109,14 @@ def _box(box: Box, height: float) -> str:
     total = LABEL + 2 + 10.5 * (len(rows) - 1) + (9 if box.strip else 0)
     at = -total / 2 + LABEL - 1
     texts = []
-    for kind, text, size in rows:
-        texts.append(f'<text class="{kind}" y="{n(at)}" font-size="{size:g}">{escape(text)}</text>')
+    strip = box.strip
+    for kind, text, size in [*rows, ("", "", 0)]:
+        if strip and kind in ("bar", ""):  # the value's strip stands under the value
+            texts += _strip(strip, at)
+            at, strip = at + 9, []
+        if kind:
+            texts.append(f'<text class="{kind}" y="{n(at)}" font-size="{size:g}">{escape(text)}</text>')
         at += 10.5 if kind == "label" else 10.8
-    if box.strip:
-        step = 6.0
-        left = -step * len(box.strip) / 2
-        texts += [
-            f'<rect class="cell" x="{n(left + step * k)}" y="{n(at - 7)}" width="5.4" height="5.4" fill="{colour}"/>'
-            for k, colour in enumerate(box.strip)
-        ]
     corner = 2 if box.kind in ("parameter", "cut") else 6
     tip = box.tip or " / ".join([*(s.label for s in box.path), box.label])
     return (
@@ -126,3 +124,11 @@ def _box(box: Box, height: float) -> str:
         f'<rect class="frame" x="{n(-box.w / 2)}" y="{n(-box.h / 2)}" width="{n(box.w)}" height="{n(box.h)}" rx="{corner}"/>'
         f"{''.join(texts)}</g>"
     )
+
+
+def _strip(colours: list[str], at: float) -> list[str]:
+    left = -3.0 * len(colours)
+    return [
+        f'<rect class="cell" x="{n(left + 6 * k)}" y="{n(at - 7)}" width="5.4" height="5.4" fill="{colour}"/>'
+        for k, colour in enumerate(colours)
+    ]
