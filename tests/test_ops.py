@@ -629,3 +629,12 @@ def test_messages_name_the_op_what_it_met_and_what_would_mend_it(call: Any, kind
         call(t)
     message = str(caught.value).replace(" on cuda:0", "")
     assert re.search(says, message, re.S), message
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_empty_tensors_go_through_and_get_empty_gradients(name: str) -> None:
+    x = tg.tensor(np.zeros((0, 3)), requires_grad=True)
+    y = REGISTRY[name].call(x)
+    assert y.shape == (0, 3)
+    y.sum().backward()
+    assert x.grad.shape == (0, 3)
