@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tinygrad7 as tg
@@ -49,7 +49,12 @@ def convolutions(draw: Any) -> Any:
     )
 
 
+RUNS = (np.random.default_rng(0).normal(size=(3, 2, 6, 16)), np.random.default_rng(1).normal(size=(2, 2, 2, 3)))
+
+
 @given(convolutions(), st.sampled_from([1, 200, 2**17]))
+@example((*RUNS, None, (1, 1), (0, 0), (2, 2)), 2**17)  # long runs with dilation, which are rarely drawn
+@example((*RUNS, np.ones(2), (1, 1), (1, 2), (1, 2)), 1)
 @settings(max_examples=60)
 def test_conv2d_is_what_the_loops_say_forward_and_backward(call: Any, cached: int) -> None:
     x, w, b, s, p, d = call

@@ -89,6 +89,14 @@ def test_logits_of_plus_and_minus_1000_are_safe(dtype: str) -> None:
     np.testing.assert_array_equal(z.grad, np.array([[0, 0], [-0.5, 0.5]], dtype))
 
 
+@pytest.mark.parametrize("classes", [1, 2, 7, 8, 9, 11, 16, 17, 35])
+def test_the_largest_logit_is_found_wherever_it_stands(classes: int) -> None:
+    z = leaf(1000.0 * np.eye(classes))
+    loss = tg.cross_entropy(z, np.arange(classes)[::-1].copy(), reduction="none")
+    np.testing.assert_array_equal(loss, np.where(np.arange(classes) == classes - 1 - np.arange(classes), 0, 1000))
+    np.testing.assert_array_equal(tg.cross_entropy(z, np.eye(classes)), 0)
+
+
 def test_a_class_that_is_ruled_out_by_minus_infinity_is_safe() -> None:
     z = leaf([[0.0, -np.inf, 0.0]])
     for targets in (np.array([0]), np.array([[0.5, 0.0, 0.5]])):

@@ -39,8 +39,7 @@ class _BatchNorm(Module):
                     f"{name}: one value a channel in x {shape} has no variance: train on more, or call .eval()"
                 )
             y, centre, spread = _normalise(x, w, b, (0, *range(2, len(shape))), self.eps)
-            if self.training:
-                self._follow(_plain(centre), _plain(spread) * (count / (count - 1)))
+            self._follow(_plain(centre), _plain(spread) * (count / (count - 1)))
             return y
         scale = 1 / sqrt(self.running_var + self.eps)
         scale = self._along(scale if self.weight is None else scale * self.weight, len(shape))
