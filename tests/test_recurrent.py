@@ -433,11 +433,12 @@ def test_checkpointed_memory_grows_as_the_square_root_of_the_steps() -> None:
         try:
             state = (tg.tensor(np.zeros((B, H))), tg.tensor(np.zeros((B, H))))
             for part in np.array_split(x, segments):
-                if segments > 1:
-                    h, c = tg.checkpoint(lambda h, c, p=tg.tensor(part): tg.lstm(p, (h, c), *weights)[1], *state)
-                else:
-                    _, (h, c) = tg.lstm(tg.tensor(part), state, *weights)
-                state = (h, c)
+
+                def segment(h: Any, c: Any, part: Any = part) -> Any:
+                    return tg.lstm(tg.tensor(part), (h, c), *weights)[1]
+
+                state = tg.checkpoint(segment, *state) if segments > 1 else segment(*state)
+            h, _ = state
             h.sum().backward()
             return tracemalloc.get_traced_memory()[1]
         finally:

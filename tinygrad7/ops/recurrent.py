@@ -17,7 +17,6 @@ from tinygrad7.messages import ShapeError
 from tinygrad7.ops import recurrent_cuda as on_cuda
 from tinygrad7.ops import recurrent_kernels as kernels
 from tinygrad7.ops.elementwise import relu, sigmoid, tanh, where
-from tinygrad7.ops.layers import _linear
 from tinygrad7.ops.shape import shape_of, split, stack, unstack
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import Tensor
@@ -25,16 +24,34 @@ from tinygrad7.tensor import Tensor
 # ---- one step ----------------------------------------------------------------------------------------------------
 
 
+def _product_domain(pick: Pick) -> Call:
+    rows, inputs, outputs = (pick.integer(1, 3) for _ in range(3))
+    return (pick.array((rows, inputs)), pick.array((outputs, inputs))), {}
+
+
+@primitive("W x", domain=_product_domain, method=False)
+def _times(x: Any, w: Any) -> Any:
+    """A matrix times every row of x (B, I).   Y = X Wᵀ      X̄ = Ȳ W      W̄ = Ȳᵀ X"""
+    return x @ w.T
+
+
+_times.vjp(x=lambda g, w: g @ w, w=lambda g, x: g.T @ x)
+
+
+def _affine(x: Any, w: Any, b: Any) -> Any:
+    return _times(x, w) if b is None else _times(x, w) + b
+
+
 def rnn_step(x: Any, h: Any, w_ih: Any, w_hh: Any, b: Any, nonlinearity: str = "tanh") -> Any:
     """One step of a plain net.   z = W_ih x + W_hh h + b      h' = φ(z)"""
-    return (relu if nonlinearity == "relu" else tanh)(_linear(x, w_ih, b) + _linear(h, w_hh, None))
+    return (relu if nonlinearity == "relu" else tanh)(_affine(x, w_ih, b) + _times(h, w_hh))
 
 
 def lstm_step(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b: Any) -> tuple[Any, Any]:
     """One step of an LSTM.   c' = f c + i g      h' = o tanh c'
 
     i, f, o = σ(·) and g = tanh(·) of the four parts of W_ih x + W_hh h + b (slides "Long-Term Short Term Memory")."""
-    i, f, o, g = split(_linear(x, w_ih, b) + _linear(h, w_hh, None), 4, axis=-1)
+    i, f, o, g = split(_affine(x, w_ih, b) + _times(h, w_hh), 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     return sigmoid(o) * tanh(c), c
 
@@ -43,8 +60,8 @@ def gru_step(x: Any, h: Any, w_ih: Any, w_hh: Any, b: Any, b_hn: Any) -> Any:
     """One step of gated recurrent units.   n = tanh(W_in x + b_n + r (W_hn h + b_hn))      h' = (1 − z) n + z h
 
     r, z = σ(·) of the first two parts of W_ih x + W_hh h + b. Cho et al., 2014; r outside the product, as in cuDNN."""
-    r_x, z_x, n_x = split(_linear(x, w_ih, b), 3, axis=-1)
-    r_h, z_h, n_h = split(_linear(h, w_hh, None), 3, axis=-1)
+    r_x, z_x, n_x = split(_affine(x, w_ih, b), 3, axis=-1)
+    r_h, z_h, n_h = split(_times(h, w_hh), 3, axis=-1)
     r, z = sigmoid(r_x + r_h), sigmoid(z_x + z_h)
     n = tanh(n_x + r * (n_h if b_hn is None else n_h + b_hn))
     return (1 - z) * n + z * h
