@@ -55,7 +55,7 @@ def _scatter_domain(pick: Pick) -> Call:
 def _scatter(x: Any, index: Any, shape: Any) -> Any:
     """Zeros of ``shape`` with x added at the index.   y[index] += x      x̄ = ȳ[index]"""
     y = xp(x).zeros(shape, x.dtype)
-    _add_at(y, x, index)
+    _add_at(y, xp(x).broadcast_to(x, y[index].shape), index)  # add.at itself crashes on values that do not fit
     return y
 
 

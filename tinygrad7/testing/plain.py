@@ -17,7 +17,7 @@ def sigmoid(x: Any) -> Any:
 
 def _scatter(x: Any, index: Any, shape: Any) -> Any:
     y = np.zeros(shape, np.asarray(x).dtype)
-    np.add.at(y, index, x)
+    np.add.at(y, index, np.broadcast_to(x, y[index].shape))
     return y
 
 
