@@ -10,6 +10,8 @@
   const edgeAt = edges.map((_, k) => $("e" + k));
   const SVG = "http://www.w3.org/2000/svg";
 
+  const whole = (text) => text.replace(/([μ‖·]) (?=[−\d])/g, "$1\u00a0").replace(/, (?=[−\d])/g, ",\u00a0");  // numbers do not break
+
   function make(tag, className, text) {
     const element = document.createElement(tag);
     if (className) element.className = className;
@@ -67,7 +69,7 @@
       const mine = spans.filter((s) => s.over.includes(k));
       const firm = mine.reduce((sum, s) => sum + (s.firm ? s.length : 0), 0);
       const soft = mine.reduce((sum, s) => sum + (s.firm ? 0 : s.length), 0);
-      const share = soft ? Math.max(0, Math.min(1, (need - firm) / soft)) : 0;
+      const share = soft ? Math.max(0.1, Math.min(1, (need - firm) / soft)) : 0;  // never flat: edges stay apart
       for (const s of mine) if (!s.firm) s.share = Math.max(s.share, share);
     }
     const at = [cuts[0]];
@@ -141,6 +143,7 @@
       text.setAttribute("x", centred ? (l + r) / 2 : l + 9);
       text.setAttribute("y", shut ? (t + b) / 2 : t + 13);
       text.style.textAnchor = centred ? "middle" : "";
+      text.style.fontSize = shut ? "13px" : "";
       let count = element.querySelector(".count");
       if (shut && !count) {
         count = element.appendChild(document.createElementNS(SVG, "text"));
@@ -149,7 +152,7 @@
       }
       if (count) {
         count.classList.toggle("hidden", !shut);
-        count.setAttribute("x", (l + r) / 2); count.setAttribute("y", (t + b) / 2 + 11);
+        count.setAttribute("x", (l + r) / 2); count.setAttribute("y", (t + b) / 2 + 12);
       }
     });
     boxes.forEach((b, k) => {
@@ -254,6 +257,9 @@
     };
     view.x += slide(view.x + view.k * l, view.x + view.k * r, w);
     view.y += slide(view.y + view.k * t, view.y + view.k * b, h);
+    const [L, T, R, B] = extent(), within = (v, low, high) => (low > high ? v : Math.min(high, Math.max(low, v)));
+    view.x = within(view.x, w - 16 - view.k * R, 16 - view.k * L);  // nothing is gained by looking beyond the ends
+    view.y = within(view.y, h - 16 - view.k * B, 16 - view.k * T);
     look();
   }
 
@@ -394,7 +400,7 @@
       box.append(make("h3", "", "From"));
       const rows = make("dl", "rows");
       for (const [name, what, value, source] of event.rows) {
-        const dd = make("dd", "", value + "  ");
+        const dd = make("dd", "", whole(value) + "  ");
         dd.append(make("small", "", source));
         rows.append(make("dt", "", name === what ? name : `${name} = ${what}`), dd);
       }
@@ -404,7 +410,7 @@
       box.append(make("h3", "", event.d === "f" ? (event.t === "given" ? "Leaves" : "Value") : event.leaf ? "Gradient" : "What arrived"));
       const rows = make("dl", "rows out");
       for (const [name, value, shape, colours] of event.out) {
-        const dd = make("dd", "", value);
+        const dd = make("dd", "", whole(value));
         if (shape) dd.append(" ", make("small", "", shape));
         if (colours.length) dd.append(strip(colours));
         rows.append(make("dt", "", name), dd);
@@ -415,8 +421,8 @@
       box.append(make("h3", "", "Sent on"));
       const rows = make("dl", "rows");
       for (const [name, to, value, count, sum] of event.rows) {
-        const dd = make("dd", "", value);
-        if (count) dd.append(make("br"), make("small", "", `${to} has ${count}: ${sum}`));
+        const dd = make("dd", "", whole(value));
+        if (count) dd.append(make("br"), make("small", "", whole(`${to} has ${count}: ${sum}`)));
         rows.append(make("dt", "", name === to ? name : `${name} → ${to}`), dd);
       }
       box.append(rows);

@@ -34,7 +34,13 @@ GRADIENTS = 12  # the most weights in it
 
 
 def save_player(
-    y: Any, path: str | os.PathLike[str], *, level: str = "op", fold: Any = "auto", time: str = "LR", expand: bool = False
+    y: Any,
+    path: str | os.PathLike[str],
+    *,
+    level: str = "op",
+    fold: Any = "auto",
+    time: str = "LR",
+    expand: bool = False,
 ) -> None:
     """Write the player of ``y``, a recorded tensor or a ``Tape``, to ``path``.
 
@@ -68,7 +74,13 @@ def page(y: Any, *, level: str = "op", fold: Any = "auto", time: str = "LR", exp
     value = f" = {statistics(result._data)}" if result.size == 1 else ""
     title = f"{script.names[picture.box_of[result._node]]}{value}"
     subtitle = f"{len(tape):,} entries on the tape, {len(picture.boxes):,} boxes"
-    data = {"title": title, "notes": notes, "forward": script.forward, "events": script.events, "grads": script.gradients}
+    data = {
+        "title": title,
+        "notes": notes,
+        "forward": script.forward,
+        "events": script.events,
+        "grads": script.gradients,
+    }
     data |= _geometry(drawing)
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     resource = files("tinygrad7.draw").joinpath
@@ -130,7 +142,10 @@ def _geometry(drawing: Drawing) -> dict[str, Any]:
     for k, c in enumerate(drawing.clusters):
         l, b, r, t = c.box
         title = c.title.partition("   ")[0]
-        blocks.append([round(v, 1) for v in (l, height - t, r, height - b)] + [parents[k], title, counts[k], round(text_width(title, TITLE_SIZE) + 28)])
+        blocks.append(
+            [round(v, 1) for v in (l, height - t, r, height - b)]
+            + [parents[k], title, counts[k], round(text_width(title, TITLE_SIZE) + 28)]
+        )
     edges = [
         [e.src.number, e.dst.number, [round(v, 1) for point in points_of(e, height) for v in point]]
         for e in drawing.picture.edges
@@ -224,7 +239,10 @@ class _Script:
         else:
             forward, rules, remark = formulas(node.plan.op)
             event |= {"t": node.plan.op.label, "h": remark, "s": scope, "w": str(entry), "f": forward, "r": rules}
-            event["i"] = [k for k, edge in self.into.get(box, []) if not edge.cut and self._feeds(edge.src, node)]
+            into = [(k, edge) for k, edge in self.into.get(box, []) if not edge.cut and self._feeds(edge.src, node)]
+            event["i"] = [
+                k for k, edge in into if phase == "f" or edge.src.kind != "input"
+            ]  # nothing goes to a constant
         event["rows"] = self._operands(node) if phase == "f" else self._contributions(group[0])
         event["out"] = [self._shown(i, phase) for i in (group if len(group) == 1 else group[1:])]
         return event
@@ -241,7 +259,11 @@ class _Script:
         """One event for several entries."""
         nodes = [self.tape.nodes[i] for i in mains]
         if all(type(node) is Leaf for node in nodes) and len(nodes) <= 40:
-            return {"t": "given", "h": "Leaves: what the computation starts from.", "out": [self._shown(i, phase) for i in mains]}
+            return {
+                "t": "given",
+                "h": "Leaves: what the computation starts from.",
+                "out": [self._shown(i, phase) for i in mains],
+            }
         edges = sorted({k for node in nodes for k, _ in self.into.get(self.picture.box_of[node], [])})
         fold = any(self.picture.box_of[node].kind == "fold" for node in nodes)
         return {"t": "⋯", "h": f"{len(mains):,} entries{', folded in the drawing' if fold else ''}", "i": edges}
@@ -301,7 +323,9 @@ class _Script:
                      for part in (ticks[k : k + size] for k in range(0, len(ticks), size))]  # fmt: skip
             top = max(t[2] for t in ticks) or 1.0
             ticks = [[at, count, round(length / top, 3), total] for at, count, length, total in ticks]
-            rows.append({"n": name, "bar": barred(name), "b": self.box(leaf), "via": via, "of": place[0].of, "ticks": ticks})
+            rows.append(
+                {"n": name, "bar": barred(name), "b": self.box(leaf), "via": via, "of": place[0].of, "ticks": ticks}
+            )
         rows.sort(key=lambda row: -row["of"])  # type: ignore[operator]
         if len(rows) > GRADIENTS:
             self.notes.append(f"{len(rows) - GRADIENTS:,} more weights stand in the drawing only.")

@@ -86,7 +86,15 @@ class Replay:
                 before = self.arriving.setdefault(to, [])
                 size = norm(part) or 0.0
                 words = (statistics(part), statistics(total)) if i in told or to in told else ("", "")
-                made = Part(i, to, self.argument(node, slot), len(before) + 1, uses[to], size if math.isfinite(size) else 0.0, *words)
+                made = Part(
+                    i,
+                    to,
+                    self.argument(node, slot),
+                    len(before) + 1,
+                    uses[to],
+                    size if math.isfinite(size) else 0.0,
+                    *words,
+                )
                 before.append(made)
                 self.parts.setdefault(i, []).append(made)
 

@@ -52,7 +52,11 @@ def _cluster(cluster: Any, number: int, height: float, player: bool) -> str:
     middle = cluster.kind == "step"
     words = fitting(cluster.title, r - l - 10, TITLE_SIZE)
     x, anchor = ((l + r) / 2, "middle") if middle else (l + 9, "start")
-    more = f' id="c{number}" tabindex="0" role="button" aria-expanded="true" aria-label="{escape(cluster.title)}"' if player else ""
+    more = (
+        f' id="c{number}" tabindex="0" role="button" aria-expanded="true" aria-label="{escape(cluster.title)}"'
+        if player
+        else ""
+    )
     return (
         f'<g class="cluster {cluster.kind}"{more}><title>{escape(cluster.title)}</title>'
         f'<rect x="{n(l)}" y="{n(height - t)}" width="{n(r - l)}" height="{n(t - b)}" rx="6"/>'
