@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -58,16 +59,13 @@ RUNS = (np.random.default_rng(0).normal(size=(3, 2, 6, 16)), np.random.default_r
 @settings(max_examples=60)
 def test_conv2d_is_what_the_loops_say_forward_and_backward(call: Any, cached: int) -> None:
     x, w, b, s, p, d = call
-    usual, conv._CACHED = conv._CACHED, cached  # one image at a time, a few, all
-    try:
+    with patch.dict(conv._AT_A_TIME, numpy=cached, cupy=cached):  # one image at a time, a few, all
         X, W = tg.tensor(x, requires_grad=True), tg.tensor(w, requires_grad=True)
         B = None if b is None else tg.tensor(b, requires_grad=True)
         y = tg.conv2d(X, W, B, stride=s, padding=p, dilation=d)
         np.testing.assert_allclose(y, by_loops(x, w, b, s, p, d), atol=1e-12)
         g = np.random.default_rng(0).normal(size=y.shape)
         y.backward(g)
-    finally:
-        conv._CACHED = usual
     # a linear map's gradient is its transpose: ⟨ȳ, conv(v, w)⟩ = ⟨x̄, v⟩ for any v, and the same in w
     rng = np.random.default_rng(1)
     v, u = rng.normal(size=x.shape), rng.normal(size=w.shape)

@@ -25,7 +25,9 @@ from tinygrad7.ops.shape import _reshape, pad, shape_of, stack
 from tinygrad7.tape import primitive
 
 Pair = tuple[int, int]
-_CACHED = 2**17  # elements of columns at a time: half a megabyte in float32, which a core's own cache holds
+# Elements of columns at a time. On a CPU half a megabyte in float32, which a core's own cache holds; elsewhere a launch
+# costs more than memory does.
+_AT_A_TIME = {"numpy": 2**17, "cupy": 2**26}
 
 
 def _pair(value: Any, name: str, what: str, least: int) -> Pair:
@@ -74,9 +76,12 @@ class _Windows:
         (p, q), (h, w) = self.padding, self.inner
         return full[:, :, p : p + h, q : q + w]
 
-    def block(self) -> int:
-        """How many images at a time, for their columns to stay in the cache."""
-        return max(1, min(self.images, _CACHED // max(1, self.channels * math.prod(self.size) * self.count)))
+    def block(self, module: Any) -> int:
+        """How many images at a time."""
+        return max(
+            1,
+            min(self.images, _AT_A_TIME[module.__name__] // max(1, self.channels * math.prod(self.size) * self.count)),
+        )
 
     def seen(self, full: Array) -> Array:
         """A view of contiguous padded images: (N, C, h, w, places), everything that every cell of the window sees."""
@@ -149,7 +154,7 @@ def _conv2d(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair)
     """Convolution.   y[n,o] = Σ over c of w[o,c] ⋆ x[n,c] + b[o]      x̄ = ȳ spread by w      w̄ = ȳ ⋆ x      b̄ = Σ ȳ"""
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
-    dtype, kernel, step = m.result_type(x, w), w.reshape(w.shape[0], -1), at.block()
+    dtype, kernel, step = m.result_type(x, w), w.reshape(w.shape[0], -1), at.block(m)
     seen = at.seen(at.padded(x))
     cells, columns, _ = at.room(step, x)  # used again for every block: new memory would cost more than the copy
     wide = m.empty((step, w.shape[0], at.rows, at.across), dtype)
@@ -169,7 +174,7 @@ def _conv2d(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair)
 def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pair, needs: Any) -> tuple[Any, ...]:
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
-    kernel, step = w.reshape(w.shape[0], -1), at.block()
+    kernel, step = w.reshape(w.shape[0], -1), at.block(m)
     seen: Any = at.seen(at.padded(x)) if needs[1] else None
     cells, columns, moved = at.room(step, x)
     x_bar: Any = m.zeros((*x.shape[:2], at.height, at.width), x.dtype) if needs[0] else None
