@@ -156,6 +156,16 @@ def test_no_grad_and_enable_grad_nest() -> None:
     assert (x * 2).requires_grad
 
 
+def test_what_was_set_inside_a_block_stays_when_the_block_ends() -> None:
+    with tg.default_dtype("float32"):
+        with tg.no_grad(), tg.scope("s"):
+            setting = tg.default_dtype("float64")  # holds from now on, not only until here
+        assert tg.tensor(1.0).dtype == np.float64 and (leaf() * 2).requires_grad and STATE.get().scope is None
+        with setting:
+            pass
+        assert tg.tensor(1.0).dtype == np.float32
+
+
 def test_no_grad_decorates_functions_and_keeps_their_names() -> None:
     x = leaf()
 
