@@ -42,6 +42,8 @@ def _matrices(pick: Pick) -> Call:
 @primitive("@", method="__matmul__", domain=_matrices)
 def matmul(a: Any, b: Any) -> Any:
     """Matrix product (over the last two axes; vectors as in NumPy).   Y = A B      Ā = Ȳ Bᵀ      B̄ = Aᵀ Ȳ"""
+    if a.ndim > 2 and b.ndim == 2 and a.shape[-1] == b.shape[0]:  # one product over all rows, not one a matrix
+        return (a.reshape((math.prod(a.shape[:-1]), a.shape[-1])) @ b).reshape((*a.shape[:-1], b.shape[1]))
     return a @ b
 
 
@@ -52,6 +54,8 @@ def _matmul_a(g: Any, b: Any, a_shape: tuple[int, ...]) -> Any:
         return expand_dims(g, -1) * b
     if len(a_shape) == 1:
         return (b @ expand_dims(g, -1))[..., 0]
+    if b.ndim == 2:
+        return _reshape(_reshape(g, (math.prod(a_shape[:-1]), g.shape[-1])) @ b.T, a_shape)
     return g @ swapaxes(b, -1, -2)
 
 
