@@ -160,6 +160,7 @@ def _loop(r: random.Random, params: list[Any], sequence: list[Any]) -> list[Any]
     state = [tg.tensor(np.zeros(3)) for _ in range(r.randint(1, 3))]
     if r.random() < 0.3:
         state[0] = tg.tanh(params[0] * 0.5)
+    parts = r.random() < 0.3
     block, cut, backwards = r.random() < 0.4, r.randrange(8), r.random() < 0.3
     outputs: list[Any] = [None] * len(sequence)
     order = range(len(sequence))
@@ -172,6 +173,8 @@ def _loop(r: random.Random, params: list[Any], sequence: list[Any]) -> list[Any]
                 a, b = pool[int(first * len(pool))], pool[int(second * len(pool))]
                 with tg.scope("cell" if block and k < 3 else "rest"):
                     pool.append(UNARY[op](a) if unary else BINARY[op % 4](a, b))
+            if parts:
+                pool.append(tg.stack(tg.unstack(pool[-1] * params[0])[::-1]))
             state = [pool[-1 - k % len(pool)] for k in range(len(state))]
         outputs[t] = pool[-1] if r.random() < 0.9 else tg.tanh(pool[-1])
     return outputs

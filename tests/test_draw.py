@@ -115,6 +115,25 @@ def test_the_other_direction_runs_to_the_left() -> None:
             assert (edge.dst.x < edge.src.x) == (edge.src.band == 1)
 
 
+def test_memory_and_state_run_straight_past_everything_else() -> None:
+    """The two rows of an LSTM stay free from end to end, whatever else a step computes above them."""
+    rng = np.random.default_rng(0)
+    w, v = leaf(rng, 4, 16, name="W"), leaf(rng, 4, 2, name="V")
+    h = c = tg.tensor(np.ones((1, 4)))
+    loss: Any = 0.0
+    for t in range(3):
+        with tg.step(t):
+            i, f, o, g = tg.split(h @ w, 4, axis=-1)
+            c = tg.sigmoid(f) * c + tg.sigmoid(i) * tg.tanh(g)
+            h = tg.sigmoid(o) * tg.tanh(c)
+            y = tg.tanh(h @ v) * 2.0
+            loss = loss + tg.sum(y * y)
+    drawing = compose(loss, fold=False)
+    carried = [e for e in drawing.picture.edges if e.src.zone == e.dst.zone == "step" and e.src.column != e.dst.column]
+    assert len(carried) == 6  # h, c and the running loss, twice
+    assert all(len({round(y, 2) for _, y in e.points}) == 1 for e in carried)
+
+
 def test_a_decoder_stands_after_its_encoder() -> None:
     w = tg.tensor(np.eye(2), requires_grad=True, name="w")
     h = tg.tensor(np.ones((1, 2)))
@@ -382,6 +401,7 @@ def test_something_that_is_no_tensor() -> None:
 def _only(monkeypatch: pytest.MonkeyPatch, found: str | None) -> None:
     pure = Path(sys.executable).with_name("graphviz-pure")
     which = {"graphviz-pure": str(pure)} if found == "pure" else {}
+    monkeypatch.setenv("PATH", "/nowhere")  # the graphviz package looks for itself
     monkeypatch.setattr(render.shutil, "which", lambda name: which.get(name))
     if found is None:
         monkeypatch.setattr(render.sys, "executable", "/nowhere/python")

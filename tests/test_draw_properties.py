@@ -37,6 +37,21 @@ def check_edges(y: Any, seen: Seen) -> None:
     assert found == tape_edges(y)
 
 
+def check_folded_edges(y: Any, seen: Seen) -> None:
+    """What crosses a fold is what crosses it on the tape: contracted, with counts."""
+    box_of = {node: box for box in seen.drawing.picture.boxes for node in box.nodes}
+    expected: dict[Any, int] = {}
+    for (a, b), count in tape_edges(y).items():
+        if box_of[a] is not box_of[b]:
+            pair = box_of[a], box_of[b]
+            expected[pair] = expected.get(pair, 0) + count
+    found: dict[Any, int] = {}
+    for edge in seen.drawing.picture.edges:
+        if edge.src.kind not in ("input", "cut") and not edge.cut:
+            found[edge.src, edge.dst] = found.get((edge.src, edge.dst), 0) + edge.count
+    assert found == expected
+
+
 def check_places(seen: Seen) -> None:
     """No two boxes overlap; steps stand in order of time; the same op of every step stands on the same row."""
     boxes = seen.drawing.picture.boxes
@@ -121,6 +136,7 @@ def test_random_folds(seed: int, budget: int, time: str) -> None:
     y = random_recurrent(seed)
     seen = look(y, fold=budget, time=time)
     check_entries(y, seen)
+    check_folded_edges(y, seen)
     check_places(seen)
 
 
@@ -152,6 +168,7 @@ def test_a_fold_counts_what_it_hides(steps: int) -> None:
     y = tanh_rnn(steps)
     whole, folded = look(y, fold=False), look(y, fold=10)
     check_entries(y, folded)
+    check_folded_edges(y, folded)
     fold = next(box for box in folded.drawing.picture.boxes if box.kind == "fold")
     assert f"×{steps - 4}" in fold.label
     hidden = len(whole.drawing.picture.boxes) - len(folded.drawing.picture.boxes) + 1

@@ -129,7 +129,7 @@ def sources(grid: Grid) -> None:
         while (x, y) in grid.cells:
             y -= 1
         clear = grid.clear(x, y, to.Y)
-        alone = [box for box in boxes if not clear or len({e.dst for e in grid.out[box]}) > 1]
+        alone = [b for b in boxes if not clear or b.kind == "cut" or len({e.dst for e in grid.out[b]}) > 1]
         beside = [box for box in boxes if box not in alone]
         for box in beside:
             grid.put(box, x, y)

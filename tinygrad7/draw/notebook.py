@@ -6,6 +6,7 @@ what goes beyond it is counted. Where a picture fails, the text is there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy as np
 
 from tinygrad7.backend import to_numpy
 from tinygrad7.draw.api import compose
-from tinygrad7.draw.model import shape_text
 from tinygrad7.draw.svg import escape, svg
 from tinygrad7.draw.values import heat, statistics
+from tinygrad7.draw.words import shape_text
 from tinygrad7.nn.module import Buffer, Module
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
@@ -26,7 +27,9 @@ BOXES = 60  # nor one that folding leaves with more boxes
 ROWS = 60  # of a table: the first and the last
 ELEMENTS = 64  # of a value that is written out as a table
 
+TABLE = "border-collapse:collapse;font-size:13px"
 CELL = "padding:2px 10px;text-align:left;white-space:nowrap"
+NUMBER = CELL.replace("left", "right")
 QUIET = "opacity:.65"
 MONO = "font-family:ui-monospace,Menlo,Consolas,monospace"
 
@@ -35,7 +38,7 @@ def _table(heading: list[str], rows: list[list[str]], numbers: tuple[int, ...] =
     """An HTML table of escaped cells; columns in ``numbers`` are set to the right."""
 
     def line(cells: list[str], tag: str) -> str:
-        styles = [CELL.replace("left", "right") if k in numbers else CELL for k in range(len(cells))]
+        styles = [NUMBER if k in numbers else CELL for k in range(len(cells))]
         return (
             "<tr>"
             + "".join(f'<{tag} style="{s}">{escape(c)}</{tag}>' for s, c in zip(styles, cells, strict=True))
@@ -43,7 +46,7 @@ def _table(heading: list[str], rows: list[list[str]], numbers: tuple[int, ...] =
         )
 
     body = "".join(line(row, "td") for row in rows)
-    return f'<table style="border-collapse:collapse;font-size:13px"><thead>{line(heading, "th")}</thead><tbody>{body}</tbody></table>'
+    return f'<table style="{TABLE}"><thead>{line(heading, "th")}</thead><tbody>{body}</tbody></table>'
 
 
 def _text(value: Any) -> str:
@@ -68,17 +71,16 @@ def _grid(a: np.ndarray) -> str:
     top = float(np.max(np.abs(a[np.isfinite(a)].astype(np.float64)), initial=0.0)) or 1.0
     cells = []
     for row, text in zip(rows.tolist(), words, strict=True):
-        tints = [
-            f"rgba({'178,69,45' if v > 0 else '45,95,168'},{0.32 * min(abs(float(v)) / top, 1):.2f})"
-            if v == v
-            else "none"
-            for v in row
-        ]
-        cells.append("".join(
-            f'<td style="{CELL.replace("left", "right")};background:{tint}">{escape(word)}</td>' for tint, word in zip(tints, text, strict=True)
-        ))  # fmt: skip
+        pairs = zip(row, text, strict=True)
+        cells.append("".join(f'<td style="{NUMBER};background:{_tint(v, top)}">{escape(w)}</td>' for v, w in pairs))
     body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f'<table style="border-collapse:collapse;font-size:13px;{MONO}">{body}</table>'
+    return f'<table style="{TABLE};{MONO}">{body}</table>'
+
+
+def _tint(v: float, top: float) -> str:
+    if not math.isfinite(v):
+        return "none"
+    return f"rgba({'178,69,45' if v > 0 else '45,95,168'},{0.32 * abs(float(v)) / top:.2f})"
 
 
 def _tensor_html(t: Tensor) -> str:
@@ -187,7 +189,8 @@ def _module_html(module: Module) -> str:
     table = _table(["name", "layer", "shape", "numbers", ""], rows, numbers=(3,))
     buffers = sum(t.size for _, t in module.named_buffers())
     total = f"{module.parameter_count:,} parameters" + (f", {buffers:,} numbers in buffers" if buffers else "")
-    return f'<div><div style="font-size:13px"><b>{escape(type(module).__name__)}</b>  <span style="{QUIET}">{total}</span></div>{table}</div>'
+    head = f'<b>{escape(type(module).__name__)}</b>  <span style="{QUIET}">{total}</span>'
+    return f'<div><div style="font-size:13px">{head}</div>{table}</div>'
 
 
 def _safely(show: Callable[[Any], str | None], otherwise: Callable[[Any], str | None]) -> Callable[[Any], str | None]:

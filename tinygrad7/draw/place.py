@@ -150,6 +150,6 @@ def _under(grid: Grid, b: int) -> tuple[list[Box], list[Box], int]:
         if box.zone == "source" and box.band == b and not is_first_state(grid, box):
             edge = next(e for e in grid.out[box] if not e.cut)
             role = edge.dst.role
-            alone = len({e.dst for e in grid.out[box]}) > 1
+            alone = box.kind == "cut" or len({e.dst for e in grid.out[box]}) > 1
             stack.setdefault((role.x if role is not None else None, box.column), set()).add(box if alone else edge.dst)
     return list(dict.fromkeys(bars)), rails[::-1], max(map(len, stack.values()), default=0)

@@ -108,7 +108,7 @@ class Replay:
     def sums(self, tape: Tape) -> list[tuple[int, list[Part], str]]:
         """Every leaf with the summands of its gradient: (entry, summands, through which op).
 
-        A weight that is, say, transposed once before a loop receives one summand; the many arrive one entry further on."""
+        A weight that is, say, transposed once before a loop receives one summand: the many arrive one entry later."""
         found = []
         for i, node in enumerate(tape.nodes):
             parts = self.arriving.get(i, [])

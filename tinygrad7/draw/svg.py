@@ -1,7 +1,7 @@
 """SVG text straight from a drawing, with no renderer: for the tape player and for notebooks.
 
-Every part has a class that says what it is and, in a player, an id (``b3``, ``e7``, ``c1``) by which it is found. Colours
-stand in ``drawing.css``. Names come from users: they pass through ``escape``, whatever they hold.
+Every part has a class that says what it is; in a player, an id as well (``b3``, ``e7``, ``c1``). Colours stand in
+``drawing.css``. Names come from users: they pass through ``escape``, whatever they hold.
 """
 
 from __future__ import annotations
@@ -33,25 +33,26 @@ def style() -> str:
 def svg(drawing: Drawing, *, player: bool = False, title: str = "") -> str:
     """The drawing as one ``<svg>`` element; for a ``player`` with ids, buttons for blocks and no sheet of its own."""
     width, height = drawing.size
-    box = f"{n(-MARGIN)} {n(-MARGIN)} {n(width + 2 * MARGIN)} {n(height + 2 * MARGIN)}"
+    whole = f'width="{n(width + 2 * MARGIN)}" height="{n(height + 2 * MARGIN)}"'
+    view = f'viewBox="{n(-MARGIN)} {n(-MARGIN)} {n(width + 2 * MARGIN)} {n(height + 2 * MARGIN)}"'
+    name = f'aria-label="{escape(title)}"'
     parts = [_cluster(c, k, height, player) for k, c in sorted(enumerate(drawing.clusters), key=lambda p: -p[1].level)]
-    parts += [_edge(e, k, height) for k, e in enumerate(drawing.picture.edges)]
-    parts += [_box(b, height) for b in drawing.picture.boxes]
+    parts += [_edge(e, k, height, player) for k, e in enumerate(drawing.picture.edges)]
+    parts += [_box(b, height, player) for b in drawing.picture.boxes]
     body = "\n".join(parts)
     if player:
-        return f'<svg class="tg7" id="drawing" viewBox="{box}" role="group" aria-label="{escape(title)}">\n<g id="world">\n{body}\n</g>\n</svg>'
-    size = f'width="{n(width + 2 * MARGIN)}" height="{n(height + 2 * MARGIN)}"'
+        return f'<svg class="tg7" id="drawing" {view} role="group" {name}>\n<g id="world">\n{body}\n</g>\n</svg>'
+    paper = f'<rect class="paper" x="{n(-MARGIN)}" y="{n(-MARGIN)}" {whole} rx="6"/>'
     return (
-        f'<svg class="tg7" xmlns="http://www.w3.org/2000/svg" {size} viewBox="{box}" role="img" aria-label="{escape(title)}">'
-        f'<style>{style()}</style>\n<rect class="paper" x="{n(-MARGIN)}" y="{n(-MARGIN)}" width="100%" height="100%" rx="6"/>\n{body}\n</svg>'
+        f'<svg class="tg7" xmlns="http://www.w3.org/2000/svg" {whole} {view} role="img" {name}>'
+        f"<style>{style()}</style>\n{paper}\n{body}\n</svg>"
     )
 
 
 def _cluster(cluster: Any, number: int, height: float, player: bool) -> str:
     l, b, r, t = cluster.box
-    middle = cluster.kind == "step"
     words = fitting(cluster.title, r - l - 10, TITLE_SIZE)
-    x, anchor = ((l + r) / 2, "middle") if middle else (l + 9, "start")
+    x = (l + r) / 2 if cluster.kind == "step" else l + 9
     more = (
         f' id="c{number}" tabindex="0" role="button" aria-expanded="true" aria-label="{escape(cluster.title)}"'
         if player
@@ -60,7 +61,7 @@ def _cluster(cluster: Any, number: int, height: float, player: bool) -> str:
     return (
         f'<g class="cluster {cluster.kind}"{more}><title>{escape(cluster.title)}</title>'
         f'<rect x="{n(l)}" y="{n(height - t)}" width="{n(r - l)}" height="{n(t - b)}" rx="6"/>'
-        f'<text x="{n(x)}" y="{n(height - t + 13)}" text-anchor="{anchor}" font-size="{TITLE_SIZE:g}">{escape(words)}</text></g>'
+        f'<text x="{n(x)}" y="{n(height - t + 13)}" font-size="{TITLE_SIZE:g}">{escape(words)}</text></g>'
     )
 
 
@@ -93,17 +94,18 @@ def _before(points: list[tuple[float, float]]) -> tuple[float, float]:
     return next((p for p in reversed(points[:-1]) if abs(p[0] - end[0]) + abs(p[1] - end[1]) > 0.5), points[0])
 
 
-def _edge(edge: Edge, number: int, height: float) -> str:
+def _edge(edge: Edge, number: int, height: float, player: bool) -> str:
     points = points_of(edge, height)
     kind = "cut" if edge.cut else edge.src.kind
+    mark = f' id="e{number}"' if player else ""
     return (
-        f'<g class="edge {kind}" id="e{number}"><path class="line" d="{path_text(points)}"/>'
+        f'<g class="edge {kind}"{mark}><path class="line" d="{path_text(points)}"/>'
         f'<path class="head" d="{head(points[-1], _before(points))}"/>'
         f'<path class="tail" d="{head(points[0], _before(points[::-1]))}"/></g>'
     )
 
 
-def _box(box: Box, height: float) -> str:
+def _box(box: Box, height: float, player: bool) -> str:
     classes = [box.kind] + [name for name in ("root", "bad", "gradient") if getattr(box, name)]
     notes = [shorten(line, 60) for line in box.note.split("\n")] if box.note else []
     if box.is_source and box.uses > 1:
@@ -122,10 +124,13 @@ def _box(box: Box, height: float) -> str:
             texts.append(f'<text class="{kind}" y="{n(at)}" font-size="{size:g}">{escape(text)}</text>')
         at += 10.5 if kind == "label" else 10.8
     corner = 2 if box.kind in ("parameter", "cut") else 6
+    mark = f' id="b{box.number}"' if player else ""
+    size = f'width="{n(box.w)}" height="{n(box.h)}"'
     tip = box.tip or " / ".join([*(s.label for s in box.path), box.label])
     return (
-        f'<g class="box {" ".join(classes)}" id="b{box.number}" transform="translate({n(box.x)} {n(height - box.y)})"><title>{escape(tip)}</title>'
-        f'<rect class="frame" x="{n(-box.w / 2)}" y="{n(-box.h / 2)}" width="{n(box.w)}" height="{n(box.h)}" rx="{corner}"/>'
+        f'<g class="box {" ".join(classes)}"{mark} transform="translate({n(box.x)} {n(height - box.y)})">'
+        f"<title>{escape(tip)}</title>"
+        f'<rect class="frame" x="{n(-box.w / 2)}" y="{n(-box.h / 2)}" {size} rx="{corner}"/>'
         f"{''.join(texts)}</g>"
     )
 
