@@ -34,6 +34,7 @@ def test_python_floats_take_the_default_dtype_and_everything_else_keeps_its_own(
         assert tg.tensor(np.zeros(2, dtype)).dtype == np.dtype(dtype)
         assert tg.tensor([0, 1], dtype=dtype).dtype == np.dtype(dtype)
     assert tg.tensor(np.float64(1.5)).dtype == np.float64
+    assert tg.tensor([0.2], dtype="float64").tolist() == [0.2]  # not by way of the default dtype
 
 
 def test_default_dtype_holds_at_once_and_within_a_with_block() -> None:
