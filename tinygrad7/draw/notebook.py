@@ -25,6 +25,7 @@ from tinygrad7.wengert import Entry, Tape
 NODES = 1500  # a graph of more entries than this is not drawn: Tape and draw do that
 BOXES = 60  # nor one that folding leaves with more boxes
 ROWS = 60  # of a table: the first and the last
+LARGE = 5_000_000  # elements of a value that is not looked through
 ELEMENTS = 64  # of a value that is written out as a table
 
 TABLE = "border-collapse:collapse;font-size:13px"
@@ -83,6 +84,16 @@ def _tint(v: float, top: float) -> str:
     return f"rgba({'178,69,45' if v > 0 else '45,95,168'},{0.32 * abs(float(v)) / top:.2f})"
 
 
+def _value(a: np.ndarray) -> str:
+    """A scalar as itself, a small array number by number, a larger one as range, mean and heat strip."""
+    if 1 < a.size <= ELEMENTS and a.ndim in (1, 2) and a.shape[-1] <= 16:
+        return _grid(a)
+    shown = f'<span style="font-size:15px">{escape(statistics(a))}</span>'
+    cell = '<span style="display:inline-block;width:11px;height:11px;background:{}"></span>'
+    cells = "".join(cell.format(colour) for colour in heat(a))
+    return f'{shown}  <span style="vertical-align:-1px">{cells}</span>'
+
+
 def _tensor_html(t: Tensor) -> str:
     """The value, what kind of tensor it is, and where it comes from."""
     parts = ["tensor", shape_text(t.shape) or "scalar", str(t.dtype)]
@@ -93,15 +104,7 @@ def _tensor_html(t: Tensor) -> str:
         parts.append("requires grad" if t._node.grad is None else "has a gradient")
     elif t._node is not None:
         parts.append(f"from {t._node.plan.op.label}")
-    a = to_numpy(t._data)
-    shown = f'<span style="font-size:15px">{escape(statistics(a))}</span>'
-    if 1 < a.size <= ELEMENTS and a.ndim in (1, 2) and a.shape[-1] <= 16:
-        shown = _grid(a)
-    elif a.size > 1:
-        cells = "".join(
-            f'<span style="display:inline-block;width:11px;height:11px;background:{c}"></span>' for c in heat(a)
-        )
-        shown += f'  <span style="vertical-align:-1px">{cells}</span>'
+    shown = _value(to_numpy(t._data)) if t.size <= LARGE else f"{t.size:,} elements"
     graph = _graph(t)
     return f'<div><div style="{QUIET};font-size:13px">{head}{escape(", ".join(parts))}</div>{shown}{graph}</div>'
 

@@ -125,12 +125,12 @@ def _box(box: Box, height: float, player: bool) -> str:
         at += 10.5 if kind == "label" else 10.8
     corner = 2 if box.kind in ("parameter", "cut") else 6
     mark = f' id="b{box.number}"' if player else ""
-    size = f'width="{n(box.w)}" height="{n(box.h)}"'
+    extent = f'width="{n(box.w)}" height="{n(box.h)}"'
     tip = box.tip or " / ".join([*(s.label for s in box.path), box.label])
     return (
         f'<g class="box {" ".join(classes)}"{mark} transform="translate({n(box.x)} {n(height - box.y)})">'
         f"<title>{escape(tip)}</title>"
-        f'<rect class="frame" x="{n(-box.w / 2)}" y="{n(-box.h / 2)}" {size} rx="{corner}"/>'
+        f'<rect class="frame" x="{n(-box.w / 2)}" y="{n(-box.h / 2)}" {extent} rx="{corner}"/>'
         f"{''.join(texts)}</g>"
     )
 
