@@ -93,7 +93,9 @@ def statistics(a: Any) -> str:
     values = to_numpy(a)
     nan, inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
     finite = values[np.isfinite(values)].astype(np.float64)
-    spread = f"min {finite.min():.4g} max {finite.max():.4g} mean {finite.mean():.4g}" if finite.size else "nothing finite"
+    spread = (
+        f"min {finite.min():.4g} max {finite.max():.4g} mean {finite.mean():.4g}" if finite.size else "nothing finite"
+    )
     return f"{describe(a)}, {spread}, {nan} nan, {inf} inf"
 
 
