@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad7 as tg
-from tests.helpers import host
+from tests.helpers import host, placed
 from tinygrad7.op import REGISTRY
 from tinygrad7.testing.picks import examples
 
@@ -47,6 +47,7 @@ def test_grad_and_value_and_grad() -> None:
     assert not value.requires_grad and not gradient.requires_grad
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_argnums() -> None:
     def f(a: Any, b: Any) -> Any:
         return tg.sum(a * b**2)
@@ -144,6 +145,7 @@ def test_jacobian_and_hessian() -> None:
     np.testing.assert_allclose([third[i, i, i] for i in range(3)], [6, 6, 6])
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_hvp_and_ggnvp() -> None:
     h = tg.hessian(cubes)(X).numpy()
     np.testing.assert_allclose(tg.hvp(cubes, X, V), h @ V, rtol=1e-10)
@@ -177,10 +179,10 @@ def test_every_transform_goes_through_fused_ops(op: Any) -> None:
     places = [i for i in op.tensors if i < len(args) and isinstance(args[i], np.ndarray) and args[i].dtype.kind == "f"]
 
     def f(*xs: Any) -> Any:
-        given = list(args)
+        given = [placed(a) for a in args]
         for i, x in zip(places, xs, strict=True):
             given[i] = x
-        out = op.call(*given, **kwargs)
+        out = op.call(*given, **{k: placed(v) for k, v in kwargs.items()})
         return tg.concatenate([t.reshape(-1) for t in out]) if isinstance(out, tuple) else out.reshape(-1)
 
     xs = tuple(args[i] for i in places)
@@ -190,7 +192,7 @@ def test_every_transform_goes_through_fused_ops(op: Any) -> None:
     pulled = tg.vjp(f, *xs)[1](u)
     left, right = float(np.sum(u * host(dy))), sum(float(np.sum(host(p) * v)) for p, v in zip(pulled, vs, strict=True))
     assert left == pytest.approx(right, rel=1e-8, abs=1e-10)
-    scalar = lambda ps: tg.sum(f(*ps) * u)
+    scalar = lambda ps: tg.sum(f(*ps) * placed(u))
     product = host(tg.hvp(scalar, list(xs), list(vs)))
     eps = 1e-5
     ahead = tg.grad(scalar)([x + eps * v for x, v in zip(xs, vs, strict=True)])

@@ -57,7 +57,7 @@ class Step:
 
     def call(self, f: Callable[..., Any], variables: list[Any], squash: Callable[[Any], Any], place: Any) -> list[Any]:
         args = [a.value(variables, squash) if isinstance(a, Operand) else place(a) for a in self.args]
-        y = f(*args, **self.kwargs)
+        y = f(*args, **{name: place(value) for name, value in self.kwargs.items()})
         return list(y) if self.results is not None else [y]
 
 
@@ -84,6 +84,8 @@ class Program:
         device = next((x.device for x in inputs if isinstance(x, Tensor)), "cpu")
 
         def place(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple([place(v) for v in value])
             return to_device(value, device) if isinstance(value, np.ndarray) else value
 
         return self._run(list(inputs), lambda name: REGISTRY[name].call, sigmoid, place)
