@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import statistics
 import sys
 import time
@@ -33,16 +34,17 @@ def main(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may not know the text's characters
-    out = Path(folder)
+    out, run = Path(folder), None
     try:
-        try:
-            Run(said, out, resume, began).go()
-        except KeyboardInterrupt:
-            saved = (out / "checkpoint.npz").exists()
-            again = f"go on with: python -m demos char_lm --resume --out {out}" if saved else "nothing had begun yet"
-            print(f"\nInterrupted; {'everything is saved, ' if saved else ''}{again}", flush=True)
-            return 130
-    except (Trouble, CheckpointError) as error:
+        run = Run(said, out, resume, began)
+        run.go()
+    except KeyboardInterrupt:
+        again = "nothing had begun yet"
+        if run is not None and run.checkpoint.exists() and run.checkpoint.read_notes() == run.checkpoint.notes:
+            again = f"everything is saved, go on with: python -m demos char_lm --resume --out {shlex.quote(str(out))}"
+        print(f"\nInterrupted; {again}", flush=True)
+        return 130
+    except (Trouble, CheckpointError, FloatingPointError) as error:
         print(f"char_lm: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -143,7 +145,7 @@ class Run:
             flush=True,
         )
         every = max(1, total // s["evaluations"])
-        first = max(1, min(every, 100))
+        first = min(every, 50)  # soon: people want to see something
         self.mark, self.pace = (time.perf_counter(), -1), 0.0
         history = fit(
             self.model,
@@ -160,7 +162,7 @@ class Run:
             progress=self.tell,
             on_evaluation=self.report,
         )
-        self.finish(history, windows)
+        self.finish(history)
 
     def tell(self, history: History) -> str:
         """The text of the progress bar."""
@@ -185,7 +187,7 @@ class Run:
         say("\n" + self.journal.entries[-1])
         self.mark = (time.perf_counter(), -1)
 
-    def finish(self, history: History, windows: Windows) -> None:
+    def finish(self, history: History) -> None:
         """The files that need the finished model."""
         s = self.settings
         outputs.write_tables(self.out, history, self.journal, s["batch"] * s["seq"])
