@@ -179,3 +179,16 @@ def test_a_fold_counts_what_it_hides(steps: int) -> None:
     for edge in crossing:
         if edge.dst is fold and edge.src.zone == "step":
             assert abs(edge.points[0][1] - edge.points[-1][1]) < 0.01
+
+
+def test_a_fold_holds_every_output_of_what_it_hides() -> None:
+    w = tg.tensor(np.ones(2), requires_grad=True, name="w")
+    h: Any = tg.tensor(np.ones(2))
+    for t in range(9):
+        with tg.step(t):
+            a, b = tg.unstack(h * w)
+            h = tg.stack([b, a])
+    seen = look(h, fold=5)
+    assert any(box.kind == "fold" for box in seen.drawing.picture.boxes)
+    check_entries(h, seen)
+    check_folded_edges(h, seen)
