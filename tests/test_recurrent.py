@@ -308,6 +308,23 @@ def test_a_retained_graph_can_be_played_twice(name: str) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("name", NETS)
+def test_a_write_into_the_users_array_changes_no_gradient(name: str) -> None:
+    x, *rest = arguments(name, 4, 2, 3, 5)
+    found = []
+    for write in (False, True):
+        given, leaves = x.copy(), [tg.tensor(a, requires_grad=True) for a in rest]
+        state = tuple(leaves[:2]) if name == "lstm" else leaves[0]
+        y, _ = getattr(tg, name)(given, state, *leaves[NETS[name][3] :])
+        if write:
+            given[...] = 9.0
+        (y * y).sum().backward()
+        found.append([t.grad for t in leaves])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.host
 def test_one_step_outside_a_tape_is_not_fused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Generation steps with T = 1: there is nothing to fuse, and the weights are not copied."""
     arrays = arguments("lstm", 1, 2, 3, 4)

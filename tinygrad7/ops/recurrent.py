@@ -18,7 +18,7 @@ from tinygrad7.ops import recurrent_cuda as on_cuda
 from tinygrad7.ops import recurrent_kernels as kernels
 from tinygrad7.ops.elementwise import relu, sigmoid, tanh, where
 from tinygrad7.ops.shape import shape_of, split, stack, unstack
-from tinygrad7.tape import function, primitive
+from tinygrad7.tape import constant, function, primitive
 from tinygrad7.tensor import Tensor
 
 # ---- one step ----------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def rnn(
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn: nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
     _check("rnn", x, {"h0": h0}, w_ih, w_hh, {"b": (b, 1)}, 1)
-    args = (x, zero_state(x, w_hh) if h0 is None else h0, w_ih, w_hh, b)
+    args = _held(x, zero_state(x, w_hh) if h0 is None else h0, w_ih, w_hh, b)
     run = _chosen(_rnn, rnn_unrolled, unroll, args)
     lengths = check_lengths("rnn", lengths, x)
     return run(*args, nonlinearity=nonlinearity, lengths=lengths, reverse=reverse)  # type: ignore[no-any-return]
@@ -228,7 +228,7 @@ def lstm(
     h0, c0 = (None, None) if state is None else state
     _check("lstm", x, {"h0": h0, "c0": c0}, w_ih, w_hh, {"b": (b, 4)}, 4)
     h0, c0 = (zero_state(x, w_hh) if s is None else s for s in (h0, c0))
-    args = (x, h0, c0, w_ih, w_hh, b)
+    args = _held(x, h0, c0, w_ih, w_hh, b)
     run = _chosen(_lstm, lstm_unrolled, unroll, args)
     y, h, c = run(*args, lengths=check_lengths("lstm", lengths, x), reverse=reverse)
     return y, (h, c)
@@ -247,7 +247,7 @@ def gru(
     ``rnn``. Cho et al., 2014.
     """
     _check("gru", x, {"h0": h0}, w_ih, w_hh, {"b": (b, 3), "b_hn": (b_hn, 1)}, 3)
-    args = (x, zero_state(x, w_hh) if h0 is None else h0, w_ih, w_hh, b, b_hn)
+    args = _held(x, zero_state(x, w_hh) if h0 is None else h0, w_ih, w_hh, b, b_hn)
     run = _chosen(_gru, gru_unrolled, unroll, args)
     return run(*args, lengths=check_lengths("gru", lengths, x), reverse=reverse)  # type: ignore[no-any-return]
 
@@ -264,6 +264,11 @@ def zero_state(x: Any, w_hh: Any) -> Any:
 def clear_padding(x: Any, lengths: Any) -> Any:
     """``x`` (T, B, ...) with zeros behind each sequence's end, whatever stood there."""
     return x if lengths is None else where(kernels.off_steps(lengths, shape_of(x)[0])[..., None], 0, x)  # type: ignore[index]
+
+
+def _held(x: Any, *others: Any) -> tuple[Any, ...]:
+    """The operands, a raw x beside tensors copied: backward reads x, and later writes to it must change nothing."""
+    return (x if isinstance(x, Tensor) or not any(isinstance(a, Tensor) for a in others) else constant(x)), *others
 
 
 def _chosen(fused: Any, reference: Any, unroll: bool, args: tuple[Any, ...]) -> Any:
