@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -247,3 +249,12 @@ def test_without_a_gpu_the_error_says_that(kind: str, cuda: Any, monkeypatch: py
         DeviceError, match=f"needs an NVIDIA GPU: CuPy is installed but finds none .*{reason}.*nvidia-smi"
     ):
         tg.tensor(1.0, device="cuda")
+
+
+@pytest.mark.host
+def test_the_suite_for_a_real_device_says_what_is_missing() -> None:
+    code = "import sys, pytest; sys.modules['cupy'] = None; sys.exit(pytest.main(['-m', 'gpu', '-q']))"
+    root = Path(__file__).parent.parent
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert run.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "device 'cuda' needs CuPy, which is not installed" in run.stderr
