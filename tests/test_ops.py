@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import re
 import unicodedata
 import warnings
@@ -638,3 +639,34 @@ def test_empty_tensors_go_through_and_get_empty_gradients(name: str) -> None:
     assert y.shape == (0, 3)
     y.sum().backward()
     assert x.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [((0, 0, 1),), ((0, 0, 1), slice(None)), (range(2), 0), range(3), array.array("l", [0, 0, 1]), ((0, 0), (1, 1))],
+    ids=repr,
+)
+def test_a_sequence_within_an_index_counts_repeated_elements(index: Any) -> None:
+    x = tg.tensor(np.arange(12.0).reshape(3, 4), requires_grad=True)
+    y = x[index]
+    np.testing.assert_array_equal(y.numpy(), x.numpy()[index])
+    y.sum().backward()
+    expected = np.zeros((3, 4))
+    np.add.at(expected, index, 1)
+    np.testing.assert_array_equal(x.grad, expected)
+
+
+def test_an_object_that_is_an_index_is_one() -> None:
+    class Second:
+        def __index__(self) -> int:
+            return 1
+
+    assert tg.tensor([1.0, 2.0])[Second()].item() == 2.0
+
+
+def test_a_list_of_shifts_changed_later_changes_nothing() -> None:
+    shifts, x = [1, 0], tg.tensor(np.zeros((2, 2)), requires_grad=True)
+    loss = (tg.roll(x, shifts, (0, 1)) * np.arange(4.0).reshape(2, 2)).sum()
+    shifts[0] = 0
+    loss.backward()
+    np.testing.assert_array_equal(x.grad, [[2, 3], [0, 1]])

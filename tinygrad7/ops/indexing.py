@@ -69,13 +69,13 @@ _getitem.vjp(
 def _clean_index(index: Any, x: Any) -> Any:
     """An index into x with lists made arrays, tensors unwrapped, and arrays copied to where x is."""
     if isinstance(index, tuple):
-        return tuple([_clean_index(part, x) for part in index])
+        return tuple([_clean_index(list(part) if isinstance(part, tuple) else part, x) for part in index])
     if isinstance(index, Tensor):
         if index.requires_grad:
             raise TypeError("getitem: an index has no gradient; pass integers, slices or an integer tensor")
         index = index._data
-    if isinstance(index, list):
-        index = np.asarray(index, dtype=None if index else np.intp)
+    if not (isinstance(index, _SINGLE) or is_array(index) or hasattr(index, "__index__")):  # a list, a range, ...
+        index = np.asarray(index, dtype=np.intp if isinstance(index, list) and not index else None)
     if is_array(index) and index.dtype.kind == "f":
         raise IndexError(f"getitem: an index must be integer or boolean, not {index.dtype}")
     data = x._data if isinstance(x, Tensor) else x
@@ -91,6 +91,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
+_SINGLE = (*_BASIC, str)  # what an array cannot be made of; NumPy says what is wrong with a string
 
 
 @function(method=True)
