@@ -363,6 +363,79 @@ def test_no_gradient_flows_into_a_static_argument(forget: Any) -> None:
     np.testing.assert_array_equal(x.grad, [2.0, 2.0, 2.0])
 
 
+def test_an_argument_without_a_rule_is_told_and_not_dropped(forget: Any) -> None:
+    @tg.primitive("half")
+    def half_ruled(a: Any, b: Any) -> Any:
+        return a * b
+
+    half_ruled.vjp(b=lambda g, a: g * a)
+    for a in (leaf(), leaf(1.0)):
+        with pytest.raises(TypeError, match=r"half_ruled: no gradient can flow into 'a', which has no rule.*\.vjp\(a="):
+            half_ruled(a, leaf())
+        with pytest.raises(TypeError, match="half_ruled: no gradient can flow into 'a'"):
+            half_ruled(a, 2.0)
+    b = leaf()
+    half_ruled(tg.tensor(3.0), b).sum().backward()
+    np.testing.assert_array_equal(b.grad, [3.0, 3.0, 3.0])
+    np.testing.assert_array_equal(tg.grad(lambda v: half_ruled(tg.tensor(3.0), v * v).sum())(b).data, 6 * host(b))
+
+
+def test_primitive_works_without_parentheses_and_says_so_where_a_rule_is_missing(forget: Any) -> None:
+    @tg.primitive
+    def bare_doubled(x: Any) -> Any:
+        return 2 * x
+
+    with pytest.raises(TypeError, match="bare_doubled: no gradient can flow into 'x', which has no rule"):
+        bare_doubled(leaf())
+    bare_doubled.vjp(x=lambda g: 2 * g)
+    x = leaf()
+    bare_doubled(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 2.0, 2.0])
+
+
+@pytest.mark.parametrize("wrong", [[1.0], None, 2.0], ids=repr)
+def test_a_users_forward_function_and_rule_must_give_arrays(wrong: Any, forget: Any) -> None:
+    @tg.primitive("f")
+    def forward_gives_no_array(x: Any) -> Any:
+        return wrong
+
+    forward_gives_no_array.vjp(x=lambda g: g)
+    kind = type(wrong).__name__
+    with pytest.raises(TypeError, match=f"forward_gives_no_array: the forward .* must return an array, it .* {kind}"):
+        forward_gives_no_array(leaf())
+
+    @tg.primitive("g")
+    def rule_gives_no_array(x: Any) -> Any:
+        return 2 * x
+
+    rule_gives_no_array.vjp(x=lambda g: wrong)
+    with pytest.raises(TypeError, match=f"rule_gives_no_array: the rule of 'x' must .* an array, it returned a {kind}"):
+        rule_gives_no_array(leaf()).sum().backward()
+
+
+def test_several_outputs_must_be_a_tuple_of_arrays(forget: Any) -> None:
+    @tg.primitive("f", outputs=2)
+    def gives_one_of_two(x: Any) -> Any:
+        return x
+
+    gives_one_of_two.vjp(x=lambda g: g[0])
+    with pytest.raises(TypeError, match="gives_one_of_two: the forward function must return a tuple of arrays"):
+        gives_one_of_two(leaf())
+
+
+def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
+    @tg.primitive("total")
+    def total_unstretched(x: Any) -> Any:
+        return x.sum()
+
+    total_unstretched.vjp(x=lambda g: g)
+    message = r"rule of total_unstretched gave a cotangent of shape \(\) for an argument of shape \(3,\)"
+    with pytest.raises(tg.ShapeError, match=message):
+        total_unstretched(leaf()).backward()
+    with pytest.raises(tg.ShapeError, match=message):
+        tg.grad(tg.grad(total_unstretched))(leaf())
+
+
 def test_wrong_arguments_are_told_with_the_ops_signature() -> None:
     with pytest.raises(TypeError, match=r"softmax\(x: .*axis.*\).*unexpected keyword argument 'dim'"):
         tg.softmax(leaf(), dim=0)

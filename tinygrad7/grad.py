@@ -13,7 +13,7 @@ from tinygrad7.op import PICKED, inputs
 from tinygrad7.ops.convert import astype
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.tensor import Tensor, as_array
-from tinygrad7.walk import apply_rule, check_stale, fill, hand_over, on_the_way, reachable, walk
+from tinygrad7.walk import apply_rule, check_stale, fill, hand_over, on_the_way, reachable, unbroadcast, walk
 
 # ---- the walk of walk.py, recorded: for derivatives of derivatives -----------------------------------------------
 
@@ -45,7 +45,7 @@ def walk_recorded(tape: list[Any], bars: dict[Any, Any], wanted: set[Any]) -> di
                 if parent not in needed:
                     continue
                 if contribution.shape != parent.shape:
-                    contribution = sum_to(contribution, parent.shape)
+                    contribution = unbroadcast(sum_to, contribution, node, parent)
                 if contribution.dtype != parent.dtype:
                     contribution = astype(contribution, parent.dtype)
                 old = bars.get(parent)

@@ -104,6 +104,11 @@ class Plan:
     def _rule(self, index: int) -> tuple[int, Any, Any, Any]:
         op = self.op
         name = op.variadic if op.variadic else op.names[op.tensors[index]]
+        if name not in op.rules:
+            raise TypeError(
+                f"{op.name}: no gradient can flow into {name!r}, which has no rule: give it one with "
+                f"{op.name}.vjp({name}=lambda g: ...), or pass it as an array, or .detach() it, if none is meant"
+            )
         rule = op.rules[name]
         sources = [self._source(wanted, index) for wanted in list(inspect.signature(rule).parameters)[1:]]
         return len(self.rules), rule, self._pick(sources), op.into.get(name)

@@ -55,8 +55,13 @@ def primitive(
     the reference runs over time steps.
     """
 
+    if callable(label):  # @primitive without parentheses
+        return primitive()(label)
+
     def register(forward: Callable[..., Any]) -> Any:
         op = Op(forward, label or forward.__name__.strip("_"), domain, reference, outputs)
+        if not op.module.startswith("tinygrad7."):
+            op.forward = _checked_forward(op)
         op.static, op.unrolls = frozenset(static), unrolls
         known = REGISTRY.get(op.name)
         if known is not None and known.module.startswith("tinygrad7.") and known.module != op.module:
@@ -64,6 +69,7 @@ def primitive(
         plain = reference is None and outputs is None and not static and op.positional == op.names and not op.defaults
         recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
         op.lean = recorder is not _general
+        op.tensors = list(range(len(op.names))) if op.lean else []
         op.exact = op.lean and op.module.startswith("tinygrad7.") and getattr(domain, "elementwise", False)
         public: Any = functools.wraps(forward)(recorder(op))
         op.call = public
@@ -105,13 +111,52 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
     unknown = sorted(set(rules) - set(op.names))
     if unknown:
         raise TypeError(f"{op.name}.vjp: {unknown} are not arguments of {op.name}{op.signature}")
+    if not op.module.startswith("tinygrad7."):
+        rules = {name: _checked_rule(op, name, rule) for name, rule in rules.items()}
     op.rules.update(rules)
     op.into.update(into or {})
-    op.tensors = [i for i, name in enumerate(op.names) if name in op.rules]
+    if not op.lean:
+        op.tensors = [i for i, name in enumerate(op.names) if name in op.rules]
     op.forget_plans()
-    for live in ((True,) * len(op.tensors),) if op.tensors and not op.variadic else ():
-        op.plan(live)  # a rule that names something unknown is refused here, not in the first backward
+    if op.rules and not op.variadic:  # a rule that names something unknown is refused here, not in the first backward
+        op.plan(tuple([op.names[i] in op.rules for i in op.tensors]))
     return public
+
+
+def _checked_forward(op: Op) -> Callable[..., Any]:
+    """A user's forward function, held to giving arrays."""
+    forward = op.forward
+
+    @functools.wraps(forward)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        result = forward(*args, **kwargs)
+        found = result[0] if op.reference is not None and isinstance(result, tuple) and len(result) == 2 else result
+        several = op.outputs is not None
+        if (several and isinstance(found, tuple) and all(map(is_array, found))) or (not several and is_array(found)):
+            return result
+        wanted = "a tuple of arrays" if several else "an array"
+        wanted = f"({wanted}, residuals)" if op.reference is not None else wanted
+        error = TypeError(f"{op.name}: the forward function must return {wanted}, it returned a {type(found).__name__}")
+        error.explained = True  # type: ignore[attr-defined]
+        raise error
+
+    return checked
+
+
+def _checked_rule(op: Op, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's rule, held to giving an array or, recorded, a tensor."""
+
+    @functools.wraps(rule)
+    def checked(*args: Any) -> Any:
+        part = rule(*args)
+        if isinstance(part, Tensor) or is_array(part):
+            return part
+        raise TypeError(
+            f"{op.name}: the rule of {name!r} must return the cotangent of {name!r}, an array, "
+            f"it returned a {type(part).__name__}"
+        )
+
+    return checked
 
 
 def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -303,9 +348,10 @@ def operand(value: Any) -> Any:
 
 
 def own(value: Any) -> Any:
-    """``value``, copied if it is an array (or a tuple that holds arrays): later writes to it change nothing here."""
-    if isinstance(value, tuple):
-        return tuple([own(v) for v in value])
+    """``value``, copied if it is an array (or a sequence that holds arrays): later writes to it change nothing here."""
+    if isinstance(value, tuple | list):
+        copies = [own(v) for v in value]
+        return copies if isinstance(value, list) else tuple(copies)
     return value.copy() if hasattr(value, "flags") and value.ndim else value
 
 

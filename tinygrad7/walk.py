@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad7.backend import Array, writable_array, xp
 from tinygrad7.context import STATE
-from tinygrad7.messages import finite, played_twice, report_backward, report_stale
+from tinygrad7.messages import ShapeError, finite, played_twice, report_backward, report_stale
 from tinygrad7.node import WRITTEN, Leaf, Node, newest_write
 from tinygrad7.op import PICKED
 from tinygrad7.ops.reduce import sum_to
@@ -108,7 +108,7 @@ def walk(
                 part = f(bar, *pick(saved))
             given = node if exact else part
             if given.shape != parent.shape:
-                part = _sum_to(part, parent.shape)
+                part = unbroadcast(_sum_to, part, node, parent)
             if given.dtype is not parent.dtype and part.dtype != parent.dtype:
                 part = part.astype(parent.dtype)
             if watch and not finite(part) and finite(bar, saved):
@@ -124,6 +124,19 @@ def walk(
         if drop:
             node.saved = None
     return kept
+
+
+def unbroadcast(sum_to: Any, part: Any, node: Node, parent: Any) -> Any:
+    """``part`` summed over the axes along which ``parent`` was stretched; raises if a rule gave another shape."""
+    if len(part.shape) >= len(parent.shape):
+        fitting = sum_to(part, parent.shape)
+        if fitting.shape == parent.shape:
+            return fitting
+    raise ShapeError(
+        f"the rule of {node.plan.op.name} gave a cotangent of shape {part.shape} for an argument of shape "
+        f"{parent.shape}: it must have the shape of the argument, or of the output {node.shape} where the argument "
+        "was broadcast"
+    )
 
 
 def _buffer(parent: Any, bar: Any, old: Any) -> Array:
@@ -222,4 +235,5 @@ def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
             for parent, (_, f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
         ]
     for parent, c in pairs:
-        yield parent, (c if c.shape == parent.shape else sum_to(c, parent.shape)).astype(parent.dtype, copy=False)
+        fitting = c if c.shape == parent.shape else unbroadcast(sum_to, c, node, parent)
+        yield parent, fitting.astype(parent.dtype, copy=False)
