@@ -293,8 +293,15 @@ def _pack(chain: list[Item], row: int, way: int, rows: Rows) -> None:
 
 def _upright(item: Item, near: list[tuple[Item, int, int, int]], way: int, rows: Rows, width: int) -> None:
     """Put an item below or above what it is connected to, in the same column of cells where that is free."""
-    x = max(0, round(sum(o.x + theirs - mine for o, theirs, mine, _ in near) / len(near))) if near else 0
+    spots = [o.x + theirs - mine for o, theirs, mine, _ in near]
+    x = max(0, round(sum(spots) / len(spots))) if near else 0
     levels = [y for _, _, _, y in near]
+    if way < 0 and near:
+        high = min(levels) - item.h
+        while not rows.fits(x, high, item.w, item.h):
+            high -= 1
+        if len(set(spots)) > 1 or high < min(levels) - item.h:  # the way up is not free: from the left, then
+            x = min(spots) - item.w
     y = (min(levels) - item.h if way < 0 else max(levels) + 1) if levels else min(0, *rows.taken, 0) if way < 0 else 0
     if item.wide:
         reach = (*rows.taken, y)

@@ -113,6 +113,8 @@ class _Finder:
             return Way(edge, "up", "N", "S", y, v)
         if v < y and self.open_column(a.X, b.Y + b.up, a.Y - 1):
             return Way(edge, "up", "S", "N", y, v)
+        if a.is_source:  # what is put in enters from the left
+            return Way(edge, "loop", "W", "W", y, v, a.X)
         return Way(edge, "loop", "E", "E", y, v, a.X + 1)
 
     def bar(self, edge: Edge, y: int, v: int) -> Way:
