@@ -1,6 +1,6 @@
 """Train a character-level recurrent language model on real text, and let it write.
 
-    python -m demos char_lm                     two minutes on two cores, the manual that ships inside Python
+    python -m demos char_lm                     under two minutes, the manual that ships inside Python
     python -m demos char_lm --minutes 20        a larger model, dropout, early stopping
     python -m demos char_lm --text FILE         your own text
 

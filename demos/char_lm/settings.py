@@ -11,7 +11,7 @@ from demos.char_lm.text import Trouble
 SHORT = 5.0  # minutes; longer runs get the larger model, which needs dropout
 
 COMMON: dict[str, Any] = {
-    "minutes": 1.6,
+    "minutes": 1.3,
     "steps": None,
     "layers": 1,
     "cell": "lstm",
@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"hidden": 256, "dropout": 0.0, "decay": 0.0, "rate": 1.
 LONG: dict[str, Any] = {"hidden": 512, "dropout": 0.5, "decay": 0.02, "rate": 5e-3, "most": 40_000, "evaluations": 40}
 
 _HELP = {
-    "minutes": "how long; the number of steps is set from it once, by timing a few (default 1.6)",
+    "minutes": "how long; the number of steps is set from it once, by timing a few (default 1.3)",
     "steps": "how many steps, whatever the time they take",
     "hidden": "units in a layer (256; 512 for runs over 5 minutes)",
     "layers": "recurrent layers (1)",
