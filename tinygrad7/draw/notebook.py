@@ -59,6 +59,23 @@ def _text(value: Any) -> str:
     return '<pre style="margin:0">' + "\n".join(escape(line) for line in text.split("\n")) + "</pre>"
 
 
+def _safely(show: Callable[[Any], str | None], otherwise: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    """A notebook shows something, whatever happens: the fault would hide the value that one wanted to look at."""
+
+    def shown(self: Any) -> str | None:
+        try:
+            return show(self)
+        except Exception:
+            return otherwise(self)
+
+    shown.__doc__ = show.__doc__
+    return shown
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
 # ---- tensors -------------------------------------------------------------------------------------------------------
 
 
@@ -126,7 +143,7 @@ def _graph(t: Tensor) -> str:
         return ""
     if not _small(t):
         return f'<div style="{QUIET};font-size:13px">a graph of more than {NODES:,} entries: tg.draw(t) draws it</div>'
-    picture = _tensor_svg(t)
+    picture = _safely(_tensor_svg, _nothing)(t)
     if picture is None:
         return f'<div style="{QUIET};font-size:13px">{len(Tape(t)):,} entries on the tape: tg.draw(t) draws them</div>'
     return f'<div style="margin-top:6px;overflow-x:auto">{picture}</div>'
@@ -194,23 +211,6 @@ def _module_html(module: Module) -> str:
     total = f"{module.parameter_count:,} parameters" + (f", {buffers:,} numbers in buffers" if buffers else "")
     head = f'<b>{escape(type(module).__name__)}</b>  <span style="{QUIET}">{total}</span>'
     return f'<div><div style="font-size:13px">{head}</div>{table}</div>'
-
-
-def _safely(show: Callable[[Any], str | None], otherwise: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
-    """A notebook shows something, whatever happens: the fault would hide the value that one wanted to look at."""
-
-    def shown(self: Any) -> str | None:
-        try:
-            return show(self)
-        except Exception:
-            return otherwise(self)
-
-    shown.__doc__ = show.__doc__
-    return shown
-
-
-def _nothing(_: object) -> None:
-    return None
 
 
 for _kind, _name, _show, _otherwise in (

@@ -124,14 +124,17 @@ class Replay:
 
 def formulas(op: Op) -> tuple[str, list[str], str]:
     """From an op's docstring: its formula, its derivative rules, and its first words."""
-    paragraph = op.doc.split("\n\n")[0]
-    pieces = [p.strip() for p in re.split(r"\s{3,}|\n", paragraph) if p.strip()]
-    equations = [p for p in pieces if "=" in p and not p.startswith("(")]
-    rules = [p for p in equations if _barred(p.partition("=")[0])]
+    paragraphs = [[p.strip() for p in re.split(r"\s{3,}|\n", text) if p.strip()] for text in op.doc.split("\n\n")]
+    first = paragraphs[0]
+    equations = [p for p in first if "=" in p and not p.startswith("(")]
+    rules = [p for p in equations if _barred(p)]
     forward = [p for p in equations if p not in rules]
-    words = [p for p in pieces if p not in equations]
-    return ", ".join(forward), rules, "  ".join(words)
+    rules = rules or [p for text in paragraphs[1:] for p in text if _barred(p)]
+    return ", ".join(forward), rules, "  ".join(p for p in first if p not in equations)
 
 
 def _barred(text: str) -> bool:
-    return any(c in "\u0304\u0305" for c in unicodedata.normalize("NFD", text))
+    """Whether this says what a bar is: ``x̄ = ȳ y``."""
+    left, equals, _ = text.partition("=")
+    bars = [c for c in unicodedata.normalize("NFD", left) if c in "\u0304\u0305"]
+    return bool(equals and bars) and len(left) < 12

@@ -93,7 +93,7 @@ class Script:
 
     def _event(self, group: list[int], phase: str) -> dict[str, Any]:
         boxes = list(dict.fromkeys(self.box(i) for i in group))
-        event: dict[str, Any] = {"d": phase, "e": [group[0], group[-1]], "b": boxes}
+        event: dict[str, Any] = {"d": phase, "e": [group[0], group[-1]], "n": len(group), "b": boxes}
         node = self.tape.nodes[group[0]]
         box = self.picture.box_of[node]
         mains = [i for i in group if type(self.tape.nodes[i]) is Leaf or self.tape.nodes[i].plan is not PICKED]

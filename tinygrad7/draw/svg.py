@@ -41,7 +41,8 @@ def svg(drawing: Drawing, *, player: bool = False, title: str = "") -> str:
     parts += [_box(b, height, player) for b in drawing.picture.boxes]
     body = "\n".join(parts)
     if player:
-        return f'<svg class="tg7" id="drawing" {view} role="group" {name}>\n<g id="world">\n{body}\n</g>\n</svg>'
+        open_ = f'<svg class="tg7" id="drawing" {view} role="group" tabindex="-1" {name}>'
+        return f'{open_}\n<g id="world">\n{body}\n</g>\n</svg>'
     paper = f'<rect class="paper" x="{n(-MARGIN)}" y="{n(-MARGIN)}" {whole} rx="6"/>'
     return (
         f'<svg class="tg7" xmlns="http://www.w3.org/2000/svg" {whole} {view} role="img" {name}>'
