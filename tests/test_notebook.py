@@ -38,7 +38,8 @@ def test_a_tensor_shows_its_value() -> None:
     t = tg.tensor([[1.0, -2.5], [0.0, 4.0]], requires_grad=True, name="w")
     html = t._repr_html_()
     assert cells(html) == [["1", "-2.5"], ["0", "4"]]
-    assert words(html).startswith("w tensor, 2×2, float32, requires grad")
+    place = "" if t.device == "cpu" else f", {t.device}"
+    assert words(html).startswith(f"w tensor, 2×2, float32{place}, requires grad")
     assert "<svg" not in html
     assert t._repr_svg_() is None
     tg.sum(t).backward()
