@@ -313,12 +313,21 @@ def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[An
     """The arguments of a call in the order of the signature, defaults filled in."""
     if len(args) == len(op.names) and not op.keywords and not op.variadic:
         return args
+    given, used = list(args), 0
+    for name in op.keywords if op.variadic else op.names[len(args) :]:
+        if name in kwargs:
+            given.append(kwargs[name])
+            used += 1
+        elif name in op.defaults:
+            given.append(op.defaults[name])
+    fits = len(given) - len(args) == len(op.keywords) if op.variadic else len(given) == len(op.names)
+    if fits and used == len(kwargs) and (op.variadic or len(args) <= len(op.positional)):
+        return tuple(given)
     try:
-        bound = op.signature.bind(*args, **kwargs)
+        op.signature.bind(*args, **kwargs)
     except TypeError as error:
         raise TypeError(f"{op.name}{op.signature}: {error}") from None
-    bound.apply_defaults()
-    return (*bound.args, *bound.kwargs.values())
+    raise AssertionError(f"{op.name}: the signature takes what this function does not")
 
 
 def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
