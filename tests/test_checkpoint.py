@@ -133,3 +133,56 @@ def test_truncate_cuts_nested_states() -> None:
     assert cut["t"] == 3 and not cut["state"][0].requires_grad and not cut["state"][1][0].requires_grad
     np.testing.assert_array_equal(cut["state"][0], h.numpy())
     assert "tanh" in repr(tg.Tape(h)[-1].op)
+
+
+@pytest.mark.parametrize("way", ["argument", "closed over", "a view closed over", "its view an argument"])
+def test_a_leaf_written_into_before_the_second_run_is_refused(way: str) -> None:
+    x, w = leaves()
+    view = w.reshape(16)
+    call = {
+        "argument": lambda: tg.checkpoint(lambda a: tg.tanh(a), w),
+        "closed over": lambda: tg.checkpoint(lambda a: tg.tanh(a @ w), x),
+        "a view closed over": lambda: tg.checkpoint(lambda a: a.sum() * view, x),
+        "its view an argument": lambda: tg.checkpoint(lambda a: tg.tanh(a), view),
+    }[way]
+    before, loss = call().sum(), call().sum()
+    before.backward(retain_graph=True)
+    w.assign(w.numpy() + 1)
+    with pytest.raises(RuntimeError, match=r"backward through a checkpoint: it computes again from leaf .*assign\(\)"):
+        loss.backward()
+    call().sum().backward(retain_graph=True)
+
+
+def test_a_leaf_written_into_that_a_checkpoint_does_not_read_is_none_of_its_business() -> None:
+    x, w = leaves()
+    h = tg.tanh(w)
+    y = tg.checkpoint(lambda a: a @ h, x).sum()
+    expected = tg.gradients(y, [x])[0].numpy()
+    x.assign(x.numpy() * 1.0)  # read, whatever the new value is
+    with pytest.raises(RuntimeError, match="backward through a checkpoint"):
+        tg.gradients(y, [x])
+    y = tg.checkpoint(lambda a: a @ h, x).sum()
+    w.assign(w.numpy() + 1)
+    np.testing.assert_array_equal(tg.gradients(y, [x])[0].numpy(), expected)
+
+
+def test_arrays_and_constants_changed_before_the_second_run_change_nothing() -> None:
+    array, constant = np.full(4, 2.0, np.float32), tg.tensor(np.full(4, 3.0, np.float32))
+    x, _ = leaves()
+    y = tg.checkpoint(lambda a, b, c: a * b * c, x, array, constant)
+    array[:] = 100
+    constant.assign(np.full(4, 100.0))
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, np.full((5, 4), 6.0))
+
+
+def test_a_function_that_computes_something_else_the_second_time_is_refused() -> None:
+    x, _ = leaves()
+    runs: list[int] = []
+
+    def f(a: Any) -> Any:
+        runs.append(1)
+        return (a * 2,) * len(runs)
+
+    with pytest.raises(RuntimeError, match=r"checkpoint: the function gave 1 output\(s\) .* and 2 when it ran again"):
+        tg.checkpoint(f, x)[0].sum().backward()

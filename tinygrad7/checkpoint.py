@@ -11,12 +11,13 @@ import numpy as np
 from tinygrad7.backend import Array, xp
 from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import alias, pull_back
-from tinygrad7.node import BIRTH, Node
+from tinygrad7.messages import report_stale
+from tinygrad7.node import BIRTH, WRITTEN, Leaf, Node
 from tinygrad7.op import Op, Plan
-from tinygrad7.tape import project
+from tinygrad7.tape import own, project
 from tinygrad7.tensor import Tensor
 from tinygrad7.tree import leaves, rebuild, tree_map
-from tinygrad7.walk import reachable
+from tinygrad7.walk import reachable, saved_arrays, shares
 
 
 def truncate(state: Any) -> Any:
@@ -53,6 +54,8 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
     outputs = [t for t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
     if not outputs:
         return result
+    born = next(BIRTH)
+    xs = tuple(tree_map(_remembered, list(xs)))
     outer, inside = [], set()
     for x, variable in zip(leaves(list(xs)), leaves(inner), strict=True):
         if isinstance(variable, Tensor) and variable.requires_grad:
@@ -64,11 +67,11 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
     tensors = [Tensor(x._data, x._node) for x in outer]
 
     def rule(bars: Any, *_: Any) -> list[Array]:
-        found = _again(f, xs, tensors, closed, bars, noted, recorded=False)
+        found = _again(f, xs, tensors, closed, bars, noted, born, recorded=False)
         return [t._data for t in found]
 
     def rule_recorded(bars: Any) -> list[Tensor]:
-        return _again(f, xs, tensors, closed, bars, noted, recorded=True)
+        return _again(f, xs, tensors, closed, bars, noted, born, recorded=True)
 
     def run(operands: list[Tensor]) -> tuple[Tensor, ...]:
         """The segment's outputs again, from other tensors in the places of its arguments (for Tape)."""
@@ -131,21 +134,52 @@ def _put_back(noted: dict[int, tuple[np.random.Generator, Any]]) -> Iterator[Non
 
 
 def _again(
-    f: Callable[..., Any], xs: Any, tensors: list[Tensor], closed: list[Any], bars: Any, noted: Any, *, recorded: bool
+    f: Callable[..., Any],
+    xs: Any,
+    tensors: list[Tensor],
+    closed: list[Any],
+    bars: Any,
+    noted: Any,
+    born: int,
+    *,
+    recorded: bool,
 ) -> list[Tensor]:
     """Run f once more, recorded, and pull the cotangents of its outputs back to its inputs."""
+    changed = [leaf for leaf in list(WRITTEN) if leaf.stamp > born]
+    _refuse_stale([leaf for leaf in changed if leaf in closed], [t._data for t in tensors], changed)
     live = iter(tensors)
     given = [next(live) if isinstance(x, Tensor) and x.requires_grad else x for x in leaves(list(xs))]
     with Setting(recording=True), _put_back(noted):
         inner = [_inside(x) for x in given]
         result = f(*rebuild(list(xs), iter(inner)))
     outputs = [t for t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
+    if len(outputs) != len(bars):
+        raise RuntimeError(
+            f"checkpoint: the function gave {len(bars)} output(s) that need a gradient when it ran first and "
+            f"{len(outputs)} when it ran again for backward; it must compute the same both times"
+        )
     targets = [x._node for x in inner if isinstance(x, Tensor) and x.requires_grad] + closed
+    if changed:  # also what f closes over may be a view of a leaf
+        run = reachable([t._node for t in outputs], 0, set(targets))
+        _refuse_stale([], [a for node in run for a in saved_arrays(node.saved)], changed)
     seeds = [b if isinstance(b, Tensor) else Tensor(b) for b in bars]
     with Setting(recording=recorded):
         found = pull_back(outputs, seeds, set(targets), recorded=recorded, ends=set(targets))
     zeros = xp(seeds[0]._data).zeros
     return [Tensor(zeros(n.shape, n.dtype)) if found.get(n) is None else _tensor(found[n]) for n in targets]
+
+
+def _remembered(x: Any) -> Any:
+    """An argument for the second run: later writes to an array or constant, or ``assign``, change nothing in it."""
+    if isinstance(x, Tensor):
+        return x if x.requires_grad else Tensor(x._data, None, x._info)
+    return own(x)
+
+
+def _refuse_stale(found: list[Leaf], arrays: list[Array], changed: list[Leaf]) -> None:
+    """Raise for a leaf in ``found``, or one of ``changed`` that shares memory with one of ``arrays``."""
+    for leaf in found + [leaf for leaf in changed if any(shares(a, leaf.data) for a in arrays)]:
+        raise RuntimeError(report_stale(None, leaf))
 
 
 def _tensor(value: Any) -> Tensor:

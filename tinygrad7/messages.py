@@ -160,12 +160,13 @@ def played_twice(node: Node, tape: list[Any]) -> str:
     )
 
 
-def report_stale(node: Node, leaf: Leaf) -> str:
-    """Backward met a node that saved an array which has been written into since."""
+def report_stale(node: Node | None, leaf: Leaf) -> str:
+    """Backward met a node that saved an array which has been written into since (None: a checkpointed segment)."""
     name = repr(leaf.name) if leaf.name else f"of shape {leaf.shape}"
+    met = f"{where_is(node)}: it saved the value of" if node is not None else "a checkpoint: it computes again from"
     by = "an optimizer step" if "optimizer" in leaf.stamped_by else f"{leaf.stamped_by}()"
     return (
-        f"backward through {where_is(node)}: it saved the value of leaf {name}, which {by} has changed since. The "
+        f"backward through {met} leaf {name}, which {by} has changed since. The "
         "gradient would belong to neither value: call backward before changing the leaf, or compute the forward again"
         + (" (is a state carried over the step? cut it with tg.truncate)" if "optimizer" in by else "")
     )

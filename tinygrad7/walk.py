@@ -205,11 +205,12 @@ def check_stale(node: Node) -> None:
     """Raise if an array that ``node`` saved has been written into since."""
     arrays = [a for a in saved_arrays(node.saved) if isinstance(a, np.ndarray) or hasattr(a, "get")]
     for leaf in list(WRITTEN):
-        if leaf.stamp > node.birth and any(_shares(a, leaf.data) for a in arrays):
+        if leaf.stamp > node.birth and any(shares(a, leaf.data) for a in arrays):
             raise RuntimeError(report_stale(node, leaf))
 
 
-def _shares(a: Array, b: Array) -> bool:
+def shares(a: Array, b: Array) -> bool:
+    """Whether two arrays may have memory in common."""
     return type(a) is type(b) and bool(xp(a).may_share_memory(a, b))
 
 
