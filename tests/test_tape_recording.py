@@ -439,11 +439,11 @@ def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
 def test_wrong_arguments_are_told_with_the_ops_signature() -> None:
     with pytest.raises(TypeError, match=r"softmax\(x: .*axis.*\).*unexpected keyword argument 'dim'"):
         tg.softmax(leaf(), dim=0)
-    with pytest.raises(TypeError, match=r"softmax\(.*\): too many positional arguments"):
+    with pytest.raises(TypeError, match=r"softmax\(.*: too many positional arguments"):
         tg.softmax(leaf(), 0, 1)
-    with pytest.raises(TypeError, match=r"softmax\(.*\): missing a required argument: 'x'"):
+    with pytest.raises(TypeError, match=r"softmax\(.*: missing a required argument: 'x'"):
         tg.softmax(axis=0)
-    with pytest.raises(TypeError, match=r"softmax\(.*\): multiple values for argument 'axis'"):
+    with pytest.raises(TypeError, match=r"softmax\(.*: multiple values for argument 'axis'"):
         tg.softmax(leaf(), 0, axis=0)
 
 
@@ -454,9 +454,9 @@ def test_keyword_only_arguments_are_not_taken_by_position(forget: Any) -> None:
 
     scaled.vjp(x=lambda g, by: g * by)
     assert scaled(leaf(np.ones(2)), by=3.0).tolist() == [3, 3]
-    with pytest.raises(TypeError, match=r"scaled\(.*\): too many positional arguments"):
+    with pytest.raises(TypeError, match=r"scaled\(.*: too many positional arguments"):
         scaled(leaf(np.ones(2)), 3.0)
-    with pytest.raises(TypeError, match=r"scaled\(.*\): missing a required argument: 'by'"):
+    with pytest.raises(TypeError, match=r"scaled\(.*: missing a required argument: 'by'"):
         scaled(leaf(np.ones(2)))
 
 
