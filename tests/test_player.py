@@ -211,7 +211,8 @@ def test_what_does_not_fold_has_a_budget_that_is_told() -> None:
     assert data["forward"] <= EVENTS
     assert entries(data["events"], "f") == len(tg.Tape(y))
     assert "in one step" in " ".join(data["notes"])
-    assert x.requires_grad
+    y.backward()
+    assert data["grads"][0]["ticks"][-1][3] == statistics(x.grad)
 
 
 def test_too_many_boxes_become_modules() -> None:

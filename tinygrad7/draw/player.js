@@ -200,8 +200,9 @@
   $("fold-all").addEventListener("click", () => {
     if (closed.size) closed.clear(); else clusters.forEach((c, k) => { if (c[4] < 0) closed.add(k); });
     arrange();
-    fit();
+    begin();
     show();
+    if (place) follow(events[place - 1].b.slice(0, 1));
   });
 
   // ---- pan and zoom ----------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from tinygrad7.draw.script import EVENTS, Script
 from tinygrad7.draw.svg import TITLE_SIZE, escape, points_of, style, svg
 from tinygrad7.draw.values import barred, heat, norm, statistics, symbols
 from tinygrad7.draw.words import shape_text
+from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
 from tinygrad7.wengert import Tape
 
@@ -61,7 +62,9 @@ def page(y: Any, *, level: str = "op", fold: Any = "auto", time: str = "LR", exp
     if folded:
         notes.append(f"{folded:,} nodes are folded; what is folded is played in one step.")
     told = {i for i, node in enumerate(tape.nodes) if picture.box_of[node].kind != "fold"}
-    played = Replay(tape, told if len(told) <= EVENTS else set())
+    if len(told) > EVENTS:  # then entries are played several at a time, and only the weights' sums are told
+        told = {i for i in told if isinstance(tape.nodes[i], Leaf)}
+    played = Replay(tape, told)
     if not played.scalar:
         what = f"has shape {shape_text(tape.outputs[0].shape)}" if len(tape.outputs) == 1 else "is several tensors"
         notes.append(f"The result {what}: only one scalar is played backward.")
