@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.backend import Array, is_array, xp
-from tinygrad7.context import STATE, Scope, State
+from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
 from tinygrad7.node import Node
 from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op
@@ -311,7 +311,7 @@ def _general(op: Op) -> Any:
 
 def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """The arguments of a call in the order of the signature, defaults filled in."""
-    if len(args) == len(op.names) and not op.keywords and not op.variadic:
+    if len(args) == len(op.names) and not (kwargs or op.keywords or op.variadic):
         return args
     given, used = list(args), 0
     for name in op.keywords if op.variadic else op.names[len(args) :]:
@@ -351,7 +351,9 @@ _NUMBERS = frozenset({int, float, bool})
 
 def operand(value: Any) -> Any:
     """A raw operand as the forward function takes it: numbers and arrays stay, lists become what ``tensor`` reads."""
-    if type(value) in _NUMBERS or is_array(value):
+    if type(value) in _NUMBERS or type(value) is np.ndarray:
+        return value
+    if is_array(value) and not isinstance(value, np.ndarray):  # a NumPy scalar, a CuPy array
         return value
     return as_array(value, device=STATE.get().device)
 
@@ -368,7 +370,9 @@ def constant(value: Any) -> Any:
     """An operand without gradient as a node remembers it: a constant tensor, a Python number or None."""
     if isinstance(value, Tensor) or type(value) in _NUMBERS or value is None:
         return value
-    return Tensor(own(operand(value)))
+    array = operand(value)
+    check_dtype(array.dtype)
+    return Tensor(own(array))
 
 
 def watched(op: Op, operands: Any, result: Any, state: State) -> Any:
