@@ -80,6 +80,56 @@ def test_tensor_copies_what_it_is_given() -> None:
     assert v.tolist() == [1.0, 2.0] and not v.requires_grad
 
 
+def test_tensor_copies_what_an_object_lends_as_an_array() -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.array = np.ones(2)
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            return self.array
+
+    holder = Holder()
+    t = tg.tensor(holder)
+    holder.array[0] = 7
+    np.testing.assert_array_equal(t.numpy(), [1, 1])
+
+
+def test_arrays_of_another_byte_order_become_native() -> None:
+    x = tg.tensor(np.array([1.0, 2.0], ">f4"), requires_grad=True)
+    tg.tanh(x).sum().backward()
+    assert x.dtype == x.grad.dtype == np.float32 and x.dtype.isnative
+    np.testing.assert_array_equal(x.numpy(), [1, 2])
+
+
+def test_subclasses_of_arrays_are_values_and_nothing_more() -> None:
+    x = tg.tensor(np.ones((2, 2)), requires_grad=True)
+    matrix = np.array([[1.0, 2.0], [3.0, 4.0]]).view(np.matrix)  # which would multiply as matrices do
+    for y in (x * matrix, tg.multiply(matrix, x), tg.tensor(matrix) * x):
+        np.testing.assert_array_equal(y.numpy(), [[1, 2], [3, 4]])
+        assert type(y._data) is np.ndarray
+    unmasked = x[0] * np.ma.array([1.0, 2.0])
+    assert type(unmasked._data) is np.ndarray
+
+
+def test_a_masked_array_is_refused_with_the_rewrite() -> None:
+    masked = np.ma.array([1.0, 2.0], mask=[True, False])
+    for call in (lambda: tg.tensor(masked), lambda: tg.tensor([1.0, 2.0], requires_grad=True) * masked):
+        with pytest.raises(TypeError, match=r"masked array has elements without value: use array\.filled\(0\)"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "operand", [np.array([1j, 2]), np.complex128(1j), np.longdouble(2), np.array([1, 2], object)], ids=repr
+)
+def test_a_recorded_op_takes_no_operand_of_a_dtype_that_tensors_cannot_have(operand: Any) -> None:
+    if np.dtype(np.longdouble).itemsize == 8 and type(operand) is np.longdouble:
+        operand = np.complex64(1)  # where long double is double
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    for call in (lambda: x * operand, lambda: tg.multiply(operand, x), lambda: tg.where([True, False], x, operand)):
+        with pytest.raises(TypeError, match="a tensor cannot have dtype"):
+            call()
+
+
 def test_views_and_strides_are_taken_over_as_values() -> None:
     a = np.arange(12.0).reshape(3, 4)
     for view in (a.T, a[::2, ::-1], a[1], np.broadcast_to(a[0], (2, 4)), a[:, 1:2], np.asfortranarray(a)):

@@ -25,7 +25,7 @@ NUMPY: dict[Any, Callable[..., Any]] = {}
 class Cut:
     """Left on a tensor by ``detach``: what it was cut from, in words, so that drawings can show the cut."""
 
-    __slots__ = ("op", "scope", "birth", "name")
+    __slots__ = ("birth", "name", "op", "scope")
 
     def __init__(self, node: Node | Leaf) -> None:
         self.op = node.plan.op.label if isinstance(node, Node) else "leaf"
@@ -36,7 +36,7 @@ class Cut:
 class Tensor(Methods):
     """An n-dimensional array that can be differentiated. Made by ``tg.tensor`` and by ops, not by calling this."""
 
-    __slots__ = ("_data", "_node", "_info")
+    __slots__ = ("_data", "_info", "_node")
 
     def __init__(self, data: Array, node: Node | Leaf | None = None, info: str | Cut | None = None) -> None:
         self._data = data  # an array, or for 0-d results of NumPy a NumPy scalar; never written into by an op
@@ -197,7 +197,9 @@ class Tensor(Methods):
         return bool(self._data)
 
     def __float__(self) -> float:
-        self._refuse("float() (math.exp and the like call it)", "use t.item(), or the op of that name: t.exp(), tg.sin(t)")
+        self._refuse(
+            "float() (math.exp and the like call it)", "use t.item(), or the op of that name: t.exp(), tg.sin(t)"
+        )
         return float(self._data)
 
     def __int__(self) -> int:
@@ -240,7 +242,9 @@ class Tensor(Methods):
         if isinstance(self._node, Node):
             raise TypeError("a recorded result cannot be deep-copied: copy t.detach(), or the leaves and compute again")
         data = copy.deepcopy(self._data, memo)
-        new = type(self)(*_leaf(data, self._node.name)) if self._node is not None else type(self)(data, None, self._info)
+        new = (
+            type(self)(*_leaf(data, self._node.name)) if self._node is not None else type(self)(data, None, self._info)
+        )
         if isinstance(self._node, Leaf) and isinstance(new._node, Leaf) and self._node.grad is not None:
             new._node.grad = self._node.grad.copy()
         return new
@@ -311,21 +315,34 @@ def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:
     if isinstance(value, Tensor):
         raise TypeError("expected an array, got a tensor")
     if not is_array(value):
-        value = _from_python(value)
+        value = _from_python(value, dtype)
     if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
         check_dtype(value.dtype)
+    if type(value) is not np.ndarray and isinstance(value, np.ndarray):
+        value = _plain_array(value)
+    if not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
     if dtype is not None and value.dtype != dtype:
         value = value.astype(dtype)
     return to_device(value, device)
 
 
-def _from_python(value: Any) -> np.ndarray:
-    """Numbers and nested lists of them; a list may hold constant tensors."""
+def _plain_array(value: np.ndarray) -> np.ndarray:
+    """A subclass's values without what it means by operators: ``np.matrix`` multiplies otherwise. May share memory."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            "a masked array has elements without value: use array.filled(0) and the mask in tg.where(~array.mask, x, 0)"
+        )
+    return np.asarray(value)
+
+
+def _from_python(value: Any, dtype: Any = None) -> np.ndarray:
+    """Numbers and nested lists of them, floats in the default dtype unless one is given; may hold constant tensors."""
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"the nested lists are ragged (their lengths differ): {error}") from None
-    if array.dtype.kind == "f" and not hasattr(value, "__array__"):
+    if dtype is None and array.dtype.kind == "f" and not hasattr(value, "__array__"):
         return array.astype(STATE.get().dtype)
     return array
 
@@ -343,10 +360,15 @@ def tensor(
         device, data = device or data.device, data._data
     elif isinstance(data, list | tuple) and any(isinstance(d, Tensor) and d.requires_grad for d in data):
         raise TypeError("a list of tensors that need gradients: use tg.stack([...]), which is recorded")
-    place = check_device(device) if device is not None else (device_of(data) if is_array(data) and xp(data) is not np else STATE.get().device)
+    place = (
+        check_device(device)
+        if device is not None
+        else (device_of(data) if is_array(data) and xp(data) is not np else STATE.get().device)
+    )
     wanted = check_dtype(dtype) if dtype is not None else None
     array = as_array(data, wanted, place)
-    if array is data or getattr(array, "base", None) is not None or isinstance(array, np.generic):
+    lent = not is_array(data) and hasattr(data, "__array__")  # perhaps the very array that ``data`` keeps
+    if array is data or lent or getattr(array, "base", None) is not None or isinstance(array, np.generic):
         array = xp(array).array(array)
     if not requires_grad:
         return Tensor(array, None, name)
