@@ -235,6 +235,52 @@ def test_no_grad_decorates_coroutines() -> None:
     assert asyncio.run(both()) == [False, True]
 
 
+def test_no_grad_decorates_asynchronous_generators_and_not_their_consumers() -> None:
+    x = leaf()
+    seen: list[Any] = []
+
+    @tg.no_grad()
+    async def inside() -> Any:
+        try:
+            seen.append((yield (x * 2).requires_grad))
+            await asyncio.sleep(0)
+            yield (x * 2).requires_grad
+        except KeyError:
+            yield "caught"
+        finally:
+            seen.append((x * 2).requires_grad)
+
+    async def consume() -> list[Any]:
+        found = []
+        async for recorded in inside():
+            found += [recorded, (x * 2).requires_grad]
+        thrown = inside()
+        await anext(thrown)
+        found.append(await thrown.athrow(KeyError()))
+        await thrown.aclose()
+        sent = inside()
+        await anext(sent)
+        await sent.asend("sent")
+        await sent.aclose()
+        return found
+
+    assert asyncio.run(consume()) == [False, True, False, True, "caught"]
+    assert seen == [None, False, False, "sent", False]
+
+
+@pytest.mark.parametrize("setting", [tg.no_grad, tg.enable_grad, tg.detect_anomaly])
+def test_decorators_without_arguments_need_no_parentheses(setting: Any) -> None:
+    @setting
+    def state(a: int, *, b: int) -> tuple[Any, ...]:
+        now = STATE.get()
+        return now.recording, now.watch, a + b
+
+    with setting():
+        now = STATE.get()
+        assert state(1, b=2) == (now.recording, now.watch, 3)
+    assert state.__name__ == "state" and STATE.get().recording and not STATE.get().watch
+
+
 def test_settings_are_each_tasks_own_under_asyncio() -> None:
     x = leaf()
     seen: dict[str, list[Any]] = {"a": [], "b": []}

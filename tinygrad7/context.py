@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -90,7 +90,7 @@ STATE: ContextVar[State] = ContextVar("tinygrad7", default=_start)
 
 
 class Setting:
-    """A context manager and decorator (functions, generator functions, coroutines) that changes fields of the state."""
+    """A context manager and decorator (functions, generators, coroutines) that changes fields of the state."""
 
     __slots__ = ("changes", "entered")
 
@@ -116,6 +116,8 @@ class Setting:
     def __call__(self, f: F) -> F:
         if inspect.isgeneratorfunction(f):
             return self._wrap_generator(f)  # type: ignore[no-any-return]
+        if inspect.isasyncgenfunction(f):
+            return self._wrap_async_generator(f)  # type: ignore[no-any-return]
         if inspect.iscoroutinefunction(f):
 
             @functools.wraps(f)
@@ -158,8 +160,43 @@ class Setting:
 
         return wrapped
 
+    def _wrap_async_generator(self, f: Any) -> Any:
+        """As ``_wrap_generator``, for ``async def`` with ``yield``."""
 
-class no_grad(Setting):
+        @functools.wraps(f)
+        async def wrapped(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            generator = f(*args, **kwargs)
+            resume, value = generator.asend, None
+            try:
+                while True:
+                    with Setting(**self.changes):
+                        try:
+                            item = await resume(value)
+                        except StopAsyncIteration:
+                            return
+                    try:
+                        resume, value = generator.asend, (yield item)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        resume, value = generator.athrow, error
+            finally:
+                with Setting(**self.changes):
+                    await generator.aclose()
+
+        return wrapped
+
+
+class _Switch(Setting):
+    """A setting without arguments, whose decorator may stand without parentheses: ``@no_grad``."""
+
+    __slots__ = ()
+
+    def __new__(cls, f: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if f is None else cls()(f)
+
+
+class no_grad(_Switch):
     """Nothing is recorded inside: ``with no_grad(): ...`` or ``@no_grad()`` on a function or generator function."""
 
     __slots__ = ()
@@ -168,7 +205,7 @@ class no_grad(Setting):
         super().__init__(recording=False)
 
 
-class enable_grad(Setting):
+class enable_grad(_Switch):
     """Recording is on again inside, for use within ``no_grad``."""
 
     __slots__ = ()
@@ -177,7 +214,7 @@ class enable_grad(Setting):
         super().__init__(recording=True)
 
 
-class detect_anomaly(Setting):
+class detect_anomaly(_Switch):
     """Stop at the first op, forward or backward, whose result is not finite while its inputs were.
 
     The ``AnomalyError`` names the op, the scope and time step, statistics of every operand and the user's line.
