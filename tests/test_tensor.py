@@ -101,6 +101,7 @@ def test_arrays_of_another_byte_order_become_native() -> None:
     np.testing.assert_array_equal(x.numpy(), [1, 2])
 
 
+@pytest.mark.host  # feeds NumPy arrays
 def test_subclasses_of_arrays_are_values_and_nothing_more() -> None:
     x = tg.tensor(np.ones((2, 2)), requires_grad=True)
     matrix = np.array([[1.0, 2.0], [3.0, 4.0]]).view(np.matrix)  # which would multiply as matrices do
@@ -118,6 +119,7 @@ def test_a_masked_array_is_refused_with_the_rewrite() -> None:
             call()
 
 
+@pytest.mark.host  # feeds NumPy arrays
 @pytest.mark.parametrize(
     "operand", [np.array([1j, 2]), np.complex128(1j), np.longdouble(2), np.array([1, 2], object)], ids=repr
 )
