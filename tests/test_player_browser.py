@@ -116,6 +116,8 @@ if HERE:
             assert player.js("return +document.getElementById('slider').value") == place
             assert player.count("#drawing .box.now") >= 1
             now = player.count("#drawing .box.has-value")
+            if place <= 29:  # the seed is the first bar
+                assert player.count("#drawing .box.has-bar") == (place == 29)
             assert now >= computed
             computed = now
         assert computed == player.count("#drawing .box")
@@ -165,6 +167,8 @@ if HERE:
         for _ in range(6 + player.count(".cluster") + 5):
             player.keys(Keys.TAB)
             seen.append(player.focused())
+            if seen[-1] == "skip":
+                assert player.js("return document.activeElement.getBoundingClientRect().left") >= 0
             assert player.js("return document.activeElement.matches(':focus-visible')")
         blocks = [f"c{k}" for k in range(player.count(".cluster"))]
         first = ["skip", "zoom-out", "zoom-in", "fit", "fold-all", "theme"]
@@ -209,6 +213,21 @@ if HERE:
         return solid.filter(inside).map(e => corners(e.getBoundingClientRect()));
     """
 
+    INSIDE = """
+        const lids = [...document.querySelectorAll('#drawing .cluster.closed > rect')].map(e => e.getBBox());
+        const within = (p) => lids.some(r => p.x > r.x + 1 && p.x < r.x + r.width - 1
+                                          && p.y > r.y + 1 && p.y < r.y + r.height - 1);
+        const lines = [...document.querySelectorAll('#drawing .edge:not(.hidden) .line')];
+        return lines.filter(e => within(e.getPointAtLength(0)) || within(e.getPointAtLength(e.getTotalLength())))
+            .map(e => e.getAttribute('d'));
+    """  # edges that end under a closed block, not at its border
+    LIDS = """
+        return [...document.querySelectorAll('#drawing .cluster.closed')].map(e => {
+            const [r, t] = [e.querySelector('rect').getBBox(), e.querySelector('text').getBBox()];
+            return [r.width, r.height, t.width];
+        });
+    """
+
     @pytest.mark.parametrize(
         ("make", "options"),
         [
@@ -245,6 +264,11 @@ if HERE:
                 "return [...lines].map(e => e.getAttribute('d'))"
             )
             assert all("NaN" not in d and "undefined" not in d for d in ends)
+            assert player.js(INSIDE) == []
+            for width, height, title in player.js(LIDS):
+                assert width > title
+                assert height > title / 4
+                assert height >= 26
         player.click("#fold-all")
         assert player.count("#drawing .hidden") == player.count("#drawing .count")
         count = player.js("document.querySelectorAll('#drawing .count').forEach(e => e.remove())")

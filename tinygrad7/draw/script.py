@@ -63,8 +63,6 @@ class Script:
                 else:
                     spare.setdefault(main, []).append(i)
                 continue
-            if not forward and self.played.bar(node) is None:
-                continue
             if kind and kinds and kinds[-1] == kind:
                 groups[-1].append(i)
             else:
