@@ -6,6 +6,7 @@ import copy
 import math
 import operator
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 import tinygrad7 as tg
 from tests.helpers import host
 from tinygrad7 import backend
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import INSTEAD, Tensor
 
 
 def leaf(value: Any = (1.0, 2.0, 3.0), **kwargs: Any) -> Tensor:
@@ -548,6 +549,59 @@ def test_numpy_functions_without_one_raise_and_name_what_works(call: Any, named:
 def test_the_nearest_op_is_named() -> None:
     with pytest.raises(TypeError, match=r"np\.arctan2.*the nearest op is tg\.arctan"):
         np.arctan2(leaf(), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda t: np.hstack([t, t]), r"use tg\.concatenate or tg\.stack; "),
+        (lambda t: np.sort(t), r"use tg\.take_along_axis"),
+        (lambda t: np.diff(t), r"use x\[1:\] - x\[:-1\]; "),
+        (lambda t: np.fliplr(t), r"the nearest op is tg\.flip; "),
+        (lambda t: np.round(t), r"silently: use t\.numpy\(\)"),
+    ],
+    ids=["hstack", "sort", "diff", "fliplr", "round"],
+)
+def test_what_is_named_instead_exists_and_helps(call: Any, named: str) -> None:
+    with pytest.raises(TypeError, match=rf"has no derivative here.*{named}"):
+        call(tg.tensor([[1.0, 2.0]], requires_grad=True))
+
+
+def test_every_name_that_is_offered_instead_is_ours() -> None:
+    for words in INSTEAD.values():
+        for name in re.findall(r"tg\.(\w+)", words):
+            assert callable(getattr(tg, name))
+
+
+def test_a_property_that_cannot_be_set_says_what_to_do() -> None:
+    t = tg.tensor([1.0])
+    with pytest.raises(AttributeError, match=r"t\.data is read-only.*t\.assign\(value\)"):
+        t.data = np.ones(1)
+    with pytest.raises(AttributeError, match=r"settled when a tensor is made: tg\.tensor\(t, requires_grad=True\)"):
+        t.requires_grad = True
+
+
+def test_formatting_many_elements_as_a_number_is_told() -> None:
+    assert f"{tg.tensor([1.0, 2.0])}".startswith("tensor(")
+    with pytest.raises(ValueError, match=r"format '\.3f' needs a tensor of one element; this one has shape \(2,\)"):
+        f"{tg.tensor([1.0, 2.0]):.3f}"
+
+
+def test_a_list_of_recorded_tensors_given_to_an_op_names_stack() -> None:
+    with pytest.raises(TypeError, match=r"tg\.stack\(\[\.\.\.\]\) for a list"):
+        tg.sum([leaf(), leaf()])
+
+
+def test_a_matrix_product_with_a_number_names_the_other_product() -> None:
+    x = tg.tensor(np.ones((2, 2)), requires_grad=True)
+    for call in (lambda: 2 @ x, lambda: x @ 2, lambda: tg.tensor(2.0) @ x):
+        with pytest.raises(tg.ShapeError, match=r"matmul: a matrix product needs at least one axis.*with \*.*met"):
+            call()
+
+
+def test_an_error_that_is_made_otherwise_is_explained_too() -> None:
+    with pytest.raises(TypeError, match=r"multiply: .*met \(1,\) float64"):
+        leaf([1.0]) * np.array(["2020-01-01"], "M8[D]")
 
 
 @pytest.mark.host

@@ -50,10 +50,14 @@ def explain(op: Any, args: tuple[Any, ...], error: Exception) -> Exception:
         new: Exception = TypeError(
             f"{op.name}: operands live on {' and '.join(places)} ({found}): move one with t.to({places[0]!r})"
         )
+    elif op.name == "matmul" and not all(is_array(a) for a in arrays):
+        new = ShapeError(f"{op.name}: {_mend(op.name, arrays, error)} (met {found})")
     elif isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError):
         new = ShapeError(f"{op.name}: {_mend(op.name, arrays, error)} (met {found})")
-    elif isinstance(error, TypeError | IndexError):
-        new = type(error)(f"{op.name}: {error} (met {found})")
+    elif isinstance(error, IndexError):
+        new = IndexError(f"{op.name}: {error} (met {found})")
+    elif isinstance(error, TypeError | AttributeError):
+        new = TypeError(f"{op.name}: {error} (met {found})")
     else:
         return error
     new.explained = True  # type: ignore[attr-defined]
@@ -68,7 +72,9 @@ def _mend(name: str, arrays: list[Any], error: Exception) -> str:
             f"shapes {a} and {b} do not broadcast: compared from the right, sizes must be equal or 1; "
             "insert an axis with x[:, None], or transpose one of them"
         )
-    if name == "matmul" and len(shapes) == 2 and all(shapes):
+    if name == "matmul" and (len(shapes) < len(arrays) or not all(shapes)):
+        return "a matrix product needs at least one axis on both sides; multiply by a number with *"
+    if name == "matmul" and len(shapes) == 2:
         a, b = shapes
         inner = b[-2] if len(b) > 1 else b[0]
         return (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from tinygrad7.node import Leaf, Node
 
 # NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
 NUMPY: dict[Any, Callable[..., Any]] = {}
+INSTEAD: dict[str, str] = {}  # name of a NumPy function that has no op -> what to write
 
 
 class Cut:
@@ -52,6 +54,10 @@ class Tensor(Methods):
         if isinstance(view, np.ndarray):
             view.flags.writeable = False
         return view
+
+    @data.setter
+    def data(self, value: Any) -> NoReturn:
+        raise AttributeError("t.data is read-only, so that recorded values stay true: write with t.assign(value)")
 
     def numpy(self) -> np.ndarray:
         """The value as a read-only NumPy array, copied from the device if need be."""
@@ -94,6 +100,12 @@ class Tensor(Methods):
     def requires_grad(self) -> bool:
         """Whether a gradient can flow through this tensor."""
         return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> NoReturn:
+        raise AttributeError(
+            "requires_grad is settled when a tensor is made: tg.tensor(t, requires_grad=True), or t.detach() to cut"
+        )
 
     @property
     def is_leaf(self) -> bool:
@@ -214,7 +226,10 @@ class Tensor(Methods):
         raise TypeError("complex(): tensors are real; use t.item()")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._refuse("np.asarray(t)", "use t.numpy() for the value, or the op of that name on the tensor itself")
+        self._refuse(
+            "np.asarray(t)",
+            "use t.numpy() for the value, the op of that name on the tensor itself, or tg.stack([...]) for a list",
+        )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def _refuse(self, what: str, instead: str) -> None:
@@ -223,7 +238,9 @@ class Tensor(Methods):
             raise TypeError(f"{what} of a tensor that needs a gradient would lose the gradient: {instead}")
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+        if spec and self.size != 1:
+            raise ValueError(f"format {spec!r} needs a tensor of one element; this one has shape {self.shape}")
+        return format(self.item(), spec) if spec else repr(self)
 
     def __repr__(self) -> str:
         value = np.array2string(to_numpy(self._data), separator=", ", prefix="tensor(", threshold=60, precision=5)
@@ -292,9 +309,11 @@ def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kw
     plain_kwargs = {key: plain(value) for key, value in kwargs.items()}
     if not any(t.requires_grad for t in found):
         return function(*plain_args, **plain_kwargs)
-    names = sorted({getattr(f, "__name__", "") for f in NUMPY})
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    nearest = f"the nearest op is tg.{near[0]}; " if near and near[0] != name else ""
+    ours = sys.modules[__name__.partition(".")[0]]
+    names = sorted({f.__name__ for f in NUMPY if hasattr(ours, f.__name__)})
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    instead = INSTEAD.get(name) or (f"the nearest op is tg.{near[0]}" if near and near[0] != name else "")
+    nearest = f"{instead}; " if instead else ""
     raise TypeError(
         f"{what} has no derivative here, and the gradient must not be lost silently: {nearest}"
         "use t.numpy() or t.detach() if no gradient is meant, or write your own op with @tg.primitive"
