@@ -215,6 +215,8 @@ def load(**changes: Any) -> None:
         ({"x": np.ones(3), "weight": np.zeros((3, 2))}, "unknown key 'x'$"),
         ({"bias": np.ones(2), "weight": np.zeros((3, 2))}, r"'bias' has shape \(2,\), the module's has \(3,\)"),
         ({"bias": np.ones(2), "weight": None, "z": 1}, "shape.*unknown key 'z'; missing key 'weight'"),
+        ({"weight": np.zeros((3, 2)), "bias": np.ones(3) * 1j}, "'bias' has dtype complex128, which holds no real"),
+        ({"weight": np.zeros((3, 2)), "bias": np.array(["1"] * 3)}, "'bias' has dtype <U1, which holds no real"),
     ],
 )
 def test_complaints_are_exact_and_nothing_is_changed(changes: Any, message: str) -> None:

@@ -225,7 +225,7 @@ class Module:
         """Take over the arrays of ``state``, converted to each tensor's dtype and device; all of them or none.
 
         Raises ``ValueError`` that lists every missing key, every unknown key (with the nearest that is there) and
-        every wrong shape. A tensor that is shared may come under each of its names, with one value.
+        every wrong shape or dtype. A tensor that is shared may come under each of its names, with one value.
         """
         own, known = dict(self._tensors()), dict(self._tensors(once=False))
         first = {id(t): name for name, t in own.items()}
@@ -237,7 +237,9 @@ class Module:
                 complaints.append(f"unknown key {key!r}" + (f" (is {near[0]!r} meant?)" if near else ""))
                 continue
             array, t, name = to_numpy(getattr(value, "_data", value)), known[key], first[id(known[key])]
-            if array.shape != t.shape:
+            if array.dtype.kind not in "fiub":
+                complaints.append(f"{key!r} has dtype {array.dtype}, which holds no real numbers")
+            elif array.shape != t.shape:
                 complaints.append(f"{key!r} has shape {array.shape}, the module's has {t.shape}")
             elif name in values and not np.array_equal(values[name], array, equal_nan=array.dtype.kind == "f"):
                 complaints.append(f"{key!r} is shared with {name!r}, but the two values differ")
