@@ -275,6 +275,17 @@ if HERE:
         assert count is None
         assert player.js("return document.querySelectorAll('#drawing .box').length") == whole.count('class="box ')
 
+    def test_closed_steps_leave_no_gap(player: Page) -> None:
+        player.open(drawn.tanh_rnn(5))
+        extent = "const r = document.getElementById('world').getBBox(); return [r.width, r.height]"
+        width, height = player.js(extent)
+        player.click("#fold-all")
+        narrow, low = player.js(extent)
+        assert narrow < 0.5 * width
+        assert low < 0.9 * height
+        player.click("#fold-all")
+        assert player.js(extent) == pytest.approx([width, height], abs=1)
+
     def test_a_click_closes_a_block_and_a_double_click_fits(player: Page) -> None:
         from selenium.webdriver.common.action_chains import ActionChains
 

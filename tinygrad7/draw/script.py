@@ -103,7 +103,14 @@ class Script:
             event |= {"t": self.name(group[0]), "s": scope, "w": str(entry), "leaf": 1}
         else:
             forward, rules, remark = formulas(node.plan.op)
-            event |= {"t": node.plan.op.label, "h": remark, "s": scope, "w": str(entry), "f": forward, "r": rules}
+            event |= {
+                "t": node.plan.op.label.replace("-", "−"),
+                "h": remark,
+                "s": scope,
+                "w": str(entry),
+                "f": forward,
+                "r": rules,
+            }
             into = [(k, edge) for k, edge in self.into.get(box, []) if not edge.cut and self._feeds(edge.src, node)]
             # nothing is sent back to a constant
             event["i"] = [k for k, edge in into if phase == "f" or edge.src.kind != "input"]
@@ -151,13 +158,14 @@ class Script:
             if x is None:
                 continue
             if isinstance(x, Tensor):
-                name, value = x.name or "constant", statistics(x._data)
+                name = x.name or ("constant" if x.size > 1 else self.played.argument(node, k))
+                value = statistics(x._data)
             elif hasattr(x, "plan"):
                 found = self.played.value(x)
                 name, value = self.name(self.tape.place[x]), "" if isinstance(found, tuple) else statistics(found)
                 made = "" if type(x) is Leaf else f" {x.plan.op.label}"
             else:
-                name, value = "number", str(x)
+                name, value = self.played.argument(node, k), str(x)
             source = f"%{self.tape.place[x]}{made}" if hasattr(x, "plan") else ""
             rows.append([self.played.argument(node, k), name, value, source])
         return rows
