@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad7.backend import Array, is_array, xp
 from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
-from tinygrad7.node import Node
+from tinygrad7.node import BIRTH, Node
 from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op
 from tinygrad7.tensor import NUMPY, Tensor, as_array
 
@@ -179,6 +179,9 @@ def _kernel(op: Op, module: str, f: Callable[..., Any]) -> Callable[..., Any]:
 
 # ---- the three recorders: one argument, two arguments, anything --------------------------------------------------
 
+# The first two fill the slots of Node and Tensor themselves: calling the classes is a tenth of what an op costs.
+_new: Any = object.__new__
+
 
 def _unary(op: Op) -> Any:
     forward, exact = op.forward, op.exact
@@ -195,11 +198,16 @@ def _unary(op: Op) -> Any:
         if parent is None or not state.recording:
             return watched(op, (a,), Tensor(y), state) if state.watch else Tensor(y)
         plan = op.both or op.plan(ONE)
-        saved = plan.keep(a, None, y) if plan.keep else ()
-        if exact:
-            result = Tensor(y, Node(plan, (parent,), saved, state.scope, parent.shape, parent.dtype))
-        else:
-            result = Tensor(y, Node(plan, (parent,), saved, state.scope, y.shape, y.dtype))
+        node = _new(Node)
+        node.birth = next(BIRTH)
+        node.plan = plan
+        node.parents = (parent,)
+        node.constants = node.params = ()
+        node.saved = plan.keep(a, None, y) if plan.keep else ()
+        node.scope = state.scope
+        node.shape, node.dtype = (parent.shape, parent.dtype) if exact else (y.shape, y.dtype)
+        result = _new(Tensor)
+        result._data, result._node, result._info = y, node, None
         return watched(op, (a,), result, state) if state.watch else result
 
     return call
@@ -238,8 +246,18 @@ def _binary(op: Op) -> Any:
                 u = constants[0]._data
         else:
             plan, parents, constants = op.both or op.plan(BOTH), (up, vp), ()
-        saved = plan.keep(u, v, y) if plan.keep else ()
-        result = Tensor(y, Node(plan, parents, saved, state.scope, y.shape, y.dtype, constants))
+        node = _new(Node)
+        node.birth = next(BIRTH)
+        node.plan = plan
+        node.parents = parents
+        node.constants = constants
+        node.params = ()
+        node.saved = plan.keep(u, v, y) if plan.keep else ()
+        node.scope = state.scope
+        node.shape = y.shape
+        node.dtype = y.dtype
+        result = _new(Tensor)
+        result._data, result._node, result._info = y, node, None
         return watched(op, (u, v), result, state) if state.watch else result
 
     return call
