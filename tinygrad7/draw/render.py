@@ -53,7 +53,7 @@ def save(source: str, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     form = target.suffix[1:].lower()
     if form not in FORMATS:
-        raise ValueError(f"draw: path {str(path)!r} must end in one of .{', .'.join(FORMATS)}")
+        raise ValueError(f"draw: path {str(path)!r} must end in one of .{', .'.join((*FORMATS, 'html'))}")
     if form in ("dot", "gv"):
         target.write_text(source, encoding="utf-8")
     else:
