@@ -549,6 +549,17 @@ def test_content_reaches_the_disk_before_the_name(tmp_path: Path, monkeypatch: A
     assert calls == ["fsync", "replace", "fsync"] and (tmp_path / "file").read_bytes() == b"content"
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_arrays_keep_apart_and_come_back_whatever_their_keys_and_byte_order(tmp_path: Path, suffix: str) -> None:
+    notes = {"a/b": np.ones(2), "a": {"b": np.zeros(2)}, "big": np.array([1.5, 2.0], ">f4")}
+    checkpoint = Checkpoint(tmp_path / f"run{suffix}", notes=notes)
+    checkpoint.save()
+    found = checkpoint.load()
+    np.testing.assert_array_equal(found["a/b"], [1, 1])
+    np.testing.assert_array_equal(found["a"]["b"], [0, 0])
+    np.testing.assert_array_equal(found["big"], [1.5, 2.0])
+
+
 def test_checkpoint_says_what_is_wrong_with_its_parts(tmp_path: Path, monkeypatch: Any) -> None:
     with pytest.raises(ValueError, match=r"'run.pt' must end in .npz or .safetensors"):
         Checkpoint("run.pt")
@@ -563,6 +574,8 @@ def test_checkpoint_says_what_is_wrong_with_its_parts(tmp_path: Path, monkeypatc
 
     with pytest.raises(TypeError, match="parts/odd/deep/0 is a set"):
         Checkpoint(tmp_path / "run.npz", odd=Odd()).save()
+    with pytest.raises(TypeError, match="notes/a is an array of Python objects"):
+        Checkpoint(tmp_path / "run.npz", notes={"a": np.array([None])}).save()
     assert not list(tmp_path.iterdir())
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)

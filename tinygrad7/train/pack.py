@@ -26,7 +26,15 @@ def pack(tree: Any) -> tuple[str, dict[str, np.ndarray]]:
             return {type(value).__name__: [take(part, f"{path}/{i}") for i, part in enumerate(value)]}
         if is_array(value):
             name = path.lstrip("/") or "value"
-            arrays[name] = np.ascontiguousarray(to_numpy(value)).reshape(np.shape(value))
+            while name in arrays:  # keys may hold a slash
+                name += "'"
+            host = to_numpy(value)
+            if host.dtype.hasobject:
+                raise TypeError(
+                    f"checkpoint: {path.lstrip('/')} is an array of Python objects, for which pickle is needed"
+                )
+            native = host.astype(host.dtype.newbyteorder("="), copy=False)
+            arrays[name] = np.ascontiguousarray(native).reshape(np.shape(value))
             return {"array": name}
         if type(value) in _PLAIN:
             return value
