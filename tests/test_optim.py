@@ -759,6 +759,14 @@ def test_errors_of_numbers(make: Any, message: str) -> None:
         momentum("big")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, "0.1", True])
+def test_a_rate_that_is_set_is_checked_as_one_that_is_given(value: Any) -> None:
+    optimizer = SGD([leaf([1.0])], 0.5)
+    with pytest.raises((TypeError, ValueError), match="lr: the rate must|the factor must be a finite number"):
+        optimizer.lr = value
+    assert optimizer.lr == 0.5
+
+
 def test_host_values_of_state() -> None:
     """The state is NumPy arrays and numbers, whatever the device."""
     p = leaf([1.0], "p")

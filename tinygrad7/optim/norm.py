@@ -20,7 +20,7 @@ def norm_of(arrays: Iterable[Array]) -> float:
     total, safe = 0.0, True
     for a in arrays:
         low, high = _SAFE.get(a.dtype.name, (math.inf, 0.0))
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             square = float(a.dot(a)) if high else 0.0
         safe = safe and low < square < high
         total += square

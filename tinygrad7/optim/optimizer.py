@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad7.backend import Array, to_device, to_numpy, xp
 from tinygrad7.optim.flat import Block, Piece
-from tinygrad7.optim.links import Chain, Link, Now, clip_by_norm, fresh, scale
+from tinygrad7.optim.links import Chain, Link, Now, check, clip_by_norm, fresh, scale
 from tinygrad7.optim.norm import norm_of
 from tinygrad7.optim.parameters import check_state, groups_of, named_parameters
 from tinygrad7.optim.schedules import Number, negative
@@ -61,7 +61,7 @@ class Group:
 
     @lr.setter
     def lr(self, value: Number) -> None:
-        self._scale().factor = negative(value)
+        self._scale().factor = scale(negative(check("lr", "the rate", value, low=-math.inf))).factor
 
 
 class Optimizer:
