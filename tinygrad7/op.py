@@ -6,11 +6,13 @@ the shape of an argument (``x_shape``). The names are the save list, worked out 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad7.backend import is_array
 from tinygrad7.node import Node
 
 REGISTRY: dict[str, Op] = {}
@@ -204,3 +206,39 @@ def inputs(node: Node) -> list[Any]:
     """The tensor arguments of a node in order: a node where a gradient flows, else the constant."""
     parents, constants = iter(node.parents), iter(node.constants)
     return [next(parents) if live else next(constants) for live in node.plan.live] or list(node.parents)
+
+
+def checked_forward(op: Op) -> Callable[..., Any]:
+    """A user's forward function, held to giving arrays."""
+    forward = op.forward
+
+    @functools.wraps(forward)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        result = forward(*args, **kwargs)
+        found = result[0] if op.reference is not None and isinstance(result, tuple) and len(result) == 2 else result
+        several = op.outputs is not None
+        if (several and isinstance(found, tuple) and all(map(is_array, found))) or (not several and is_array(found)):
+            return result
+        wanted = "a tuple of arrays" if several else "an array"
+        wanted = f"({wanted}, residuals)" if op.reference is not None else wanted
+        error = TypeError(f"{op.name}: the forward function must return {wanted}, it returned a {type(found).__name__}")
+        error.explained = True  # type: ignore[attr-defined]
+        raise error
+
+    return checked
+
+
+def checked_rule(op: Op, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's rule, held to giving an array or, recorded, a tensor."""
+
+    @functools.wraps(rule)
+    def checked(*args: Any) -> Any:
+        part = rule(*args)
+        if hasattr(part, "dtype"):
+            return part
+        raise TypeError(
+            f"{op.name}: the rule of {name!r} must return the cotangent of {name!r}, an array, "
+            f"it returned a {type(part).__name__}"
+        )
+
+    return checked

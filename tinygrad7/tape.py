@@ -16,7 +16,7 @@ from tinygrad7.backend import Array, is_array, xp
 from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
 from tinygrad7.node import BIRTH, Node
-from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op
+from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, checked_forward, checked_rule
 from tinygrad7.tensor import NUMPY, Tensor, as_array
 
 # ---- primitive ---------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ def primitive(
     def register(forward: Callable[..., Any]) -> Any:
         op = Op(forward, label or forward.__name__.strip("_"), domain, reference, outputs)
         if not op.module.startswith("tinygrad7."):
-            op.forward = _checked_forward(op)
+            op.forward = checked_forward(op)
         op.static, op.unrolls = frozenset(static), unrolls
         known = REGISTRY.get(op.name)
         if known is not None and known.module.startswith("tinygrad7.") and known.module != op.module:
@@ -112,7 +112,7 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
     if unknown:
         raise TypeError(f"{op.name}.vjp: {unknown} are not arguments of {op.name}{op.signature}")
     if not op.module.startswith("tinygrad7."):
-        rules = {name: _checked_rule(op, name, rule) for name, rule in rules.items()}
+        rules = {name: checked_rule(op, name, rule) for name, rule in rules.items()}
     op.rules.update(rules)
     op.into.update(into or {})
     if not op.lean:
@@ -121,42 +121,6 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
     if op.rules and not op.variadic:  # a rule that names something unknown is refused here, not in the first backward
         op.plan(tuple([op.names[i] in op.rules for i in op.tensors]))
     return public
-
-
-def _checked_forward(op: Op) -> Callable[..., Any]:
-    """A user's forward function, held to giving arrays."""
-    forward = op.forward
-
-    @functools.wraps(forward)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        result = forward(*args, **kwargs)
-        found = result[0] if op.reference is not None and isinstance(result, tuple) and len(result) == 2 else result
-        several = op.outputs is not None
-        if (several and isinstance(found, tuple) and all(map(is_array, found))) or (not several and is_array(found)):
-            return result
-        wanted = "a tuple of arrays" if several else "an array"
-        wanted = f"({wanted}, residuals)" if op.reference is not None else wanted
-        error = TypeError(f"{op.name}: the forward function must return {wanted}, it returned a {type(found).__name__}")
-        error.explained = True  # type: ignore[attr-defined]
-        raise error
-
-    return checked
-
-
-def _checked_rule(op: Op, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's rule, held to giving an array or, recorded, a tensor."""
-
-    @functools.wraps(rule)
-    def checked(*args: Any) -> Any:
-        part = rule(*args)
-        if isinstance(part, Tensor) or is_array(part):
-            return part
-        raise TypeError(
-            f"{op.name}: the rule of {name!r} must return the cotangent of {name!r}, an array, "
-            f"it returned a {type(part).__name__}"
-        )
-
-    return checked
 
 
 def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
