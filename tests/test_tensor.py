@@ -622,3 +622,14 @@ def test_as_array_wants_no_tensor() -> None:
 
 def test_a_numpy_scalar_result_can_be_written_into_as_an_array() -> None:
     assert backend.writable_array(np.float64(1.0)).shape == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("cat", "concatenate"), ("ReLU", "nn.ReLU"), ("Adam", "optim.Adam"), ("tanhh", "tanh"), ("randn", "normal")],
+)
+def test_a_name_that_is_elsewhere_is_told(name: str, ours: str) -> None:
+    with pytest.raises(AttributeError, match=rf"'tinygrad7' has no attribute '{name}': use tg\.{ours}$"):
+        getattr(tg, name)
+    with pytest.raises(AttributeError, match="no attribute 'qqq'$"):
+        tg.qqq
