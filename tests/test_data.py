@@ -233,7 +233,9 @@ def test_transforms_refuse_settings_out_of_range() -> None:
         (lambda: augment.rotate(181), "rotate: degrees"),
         (lambda: augment.warp(-1), "warp: needs strength"),
         (lambda: augment.warp(1, 0), "smoothness > 0"),
+        (lambda: augment.warp(float("nan")), "warp: needs strength"),
         (lambda: augment.noise(-0.1), "noise: std"),
+        (lambda: augment.noise(float("nan")), "noise: std"),
         (lambda: augment.noise(flip=2), "noise: flip is a probability"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -373,6 +375,8 @@ def test_windows_refuse_what_cannot_be_cut() -> None:
         bptt_batches(text, batch=10, k1=1)
     with pytest.raises(ValueError, match="a sequence of 10 elements, this one has 9"):
         bptt_batches(text[:9], batch=1, k1=1).load_state_dict(bptt_batches(text, batch=1, k1=1).state_dict())
+    with pytest.raises(ValueError, match="belongs to 1 streams, batch=2 was asked for"):
+        bptt_batches(text, batch=2, k1=1).load_state_dict(bptt_batches(text, batch=1, k1=1).state_dict())
 
 
 # ---- vocabulary --------------------------------------------------------------------------------------------------
@@ -441,6 +445,10 @@ def test_a_vocabulary_says_what_is_wrong() -> None:
         Vocabulary([])
     with pytest.raises(ValueError, match=r"the text \(0 characters\) leaves no token"):
         Vocabulary.of("")
+    with pytest.raises(ValueError, match="size must be at least 1 token, not -1"):
+        Vocabulary.of("abc", size=-1)
+    with pytest.raises(TypeError, match="the text is bytes, not str"):
+        Vocabulary.of(b"abc")  # type: ignore[arg-type]
 
 
 # ---- bagging -----------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ class warp(Transform):
     name = "warp"
 
     def __init__(self, strength: float, smoothness: float = 4.0, *, fill: float = 0.0) -> None:
-        if strength < 0 or smoothness <= 0:
+        if not (strength >= 0 and smoothness > 0):
             raise ValueError(f"warp: needs strength ≥ 0 and smoothness > 0 pixels, not {strength} and {smoothness}")
         self.strength, self.smoothness, self.fill = strength, smoothness, fill
 
@@ -128,7 +128,7 @@ class noise(Transform):
     name = "noise"
 
     def __init__(self, std: float = 0.0, *, flip: float = 0.0, low: float = 0.0, high: float = 1.0) -> None:
-        if std < 0:
+        if not std >= 0:
             raise ValueError(f"noise: std must be at least 0, not {std}")
         _probability("noise: flip", flip)
         self.std, self.flip, self.low, self.high = std, flip, low, high

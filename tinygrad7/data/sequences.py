@@ -95,16 +95,23 @@ class Windows:
             "offset": self.offset,
             "opened": self._opened,
             "length": len(self.sequence),
+            "batch": self.batch,
             "state": tree_map(lambda t: t.numpy().copy() if isinstance(t, Tensor) else t, self.state),
             "generator": generator(self.rng).bit_generator.state if self.shift else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where ``state`` was taken. Raises ``ValueError`` if it belongs to a sequence of another length."""
+        """Go to where ``state`` was taken. Raises ``ValueError`` if it belongs to a sequence of another length,
+        or to another number of streams, for which position and state mean something else."""
         if state["length"] != len(self.sequence):
             raise ValueError(
                 f"bptt_batches: the state belongs to a sequence of {state['length']} elements, this one has "
                 f"{len(self.sequence)}: resume with the data of the first run"
+            )
+        if state["batch"] != self.batch:
+            raise ValueError(
+                f"bptt_batches: the state belongs to {state['batch']} streams, batch={self.batch} was asked for: "
+                "resume with the batch of the first run"
             )
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
         self.offset, self._opened = int(state["offset"]), bool(state["opened"])

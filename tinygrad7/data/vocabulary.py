@@ -54,6 +54,10 @@ class Vocabulary:
         """The vocabulary of ``text``: characters by code point, words by falling count.
 
         ``size`` keeps that many of the most frequent tokens, ``least`` those met so often or more."""
+        if not isinstance(text, str):
+            raise TypeError(f"Vocabulary: the text is {type(text).__name__}, not str; decode bytes first")
+        if size is not None and size < 1:
+            raise ValueError(f"Vocabulary: size must be at least 1 token, not {size}")
         counts = Counter(_split(text, level))
         for special in (unknown, end):
             counts.pop(special or "", None)
