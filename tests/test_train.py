@@ -225,6 +225,14 @@ def test_fit_says_what_is_wrong() -> None:
         evaluate(model, mse, [])
     with pytest.raises(ValueError, match="stopping= watches the validation value"):
         run(steps=1, stopping=EarlyStopping())
+    used = EarlyStopping()
+    run(steps=1, stopping=used, validation=test)
+    with pytest.raises(ValueError, match="has watched another run"):
+        run(steps=1, stopping=used, validation=test)
+    with pytest.raises(ValueError, match="every must be at least 1 step, not 0"):
+        run(steps=1, validation=test, every=0)
+    with pytest.raises(TypeError, match=r"call its step\(forward, loss\) in your own loop"):
+        fit(model, tg.optim.HessianFree(model.parameters()), stream, mse, steps=1)
     with pytest.raises(ValueError, match="resume=True needs checkpoint="):
         run(steps=1, resume=True)
     with pytest.raises(TypeError, match=r"batches that know their position.* not a list"):
@@ -329,6 +337,8 @@ def test_stopping_says_what_is_wrong() -> None:
             EarlyStopping(**options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="validation value is nan"):
         EarlyStopping().update(float("nan"))
+    with pytest.raises(ValueError, match="is inf, which no smoothing would ever forget"):
+        EarlyStopping(smoothing=0.5).update(float("inf"))
     with pytest.raises(RuntimeError, match="no weights to restore"):
         EarlyStopping().restore(None)
 
@@ -739,3 +749,5 @@ def test_mc_predict_refuses_a_model_without_dropout() -> None:
         mc_predict(nn.Sequential(nn.Linear(3, 1), nn.Dropout(0.0)), X)
     with pytest.raises(ValueError, match="samples must be at least 1"):
         mc_predict(nn.Dropout(0.5), X, samples=0)
+    with pytest.raises(TypeError, match="output is a tuple has no average: give link="):
+        mc_predict(nn.LSTM(3, 2, 2, dropout=0.5, rng=0), X[None], samples=2)

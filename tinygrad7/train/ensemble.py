@@ -82,6 +82,11 @@ def _modes(model: Any, training: Callable[[Any], bool]) -> Iterator[None]:
 
 
 def _summary(predictions: list[Tensor]) -> Prediction:
+    if isinstance(predictions[0], tuple | list | dict):
+        raise TypeError(
+            f"a model whose output is a {type(predictions[0]).__name__} has no average: give link=, which picks or "
+            "makes the prediction, such as lambda output: output[0]"
+        )
     with no_grad():
         together = stack(predictions)
         return Prediction(together.mean(axis=0), together.std(axis=0))

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygrad7.backend import xp
 from tinygrad7.context import no_grad
+from tinygrad7.optim.hessian_free import HessianFree
 from tinygrad7.random import generator
 from tinygrad7.train.history import History
 from tinygrad7.train.progress import Bar, Interruption
@@ -78,7 +79,9 @@ def fit(
     Raises ``ValueError`` for neither steps nor epochs, no batches, training data as validation, stopping without
     validation; ``TypeError`` for a checkpoint with batches that know no position; ``FloatingPointError`` for a loss
     that is not finite, naming the step."""
-    _check(batches, steps, epochs, validation, stopping, checkpoint, resume)
+    _check(optimizer, batches, steps, epochs, validation, stopping, checkpoint, resume)
+    if isinstance(every, int) and every < 1:
+        raise ValueError(f"fit: every must be at least 1 step, not {every}")
     history = History()
     if schedule is not None:
         optimizer.lr = schedule
@@ -210,7 +213,7 @@ class _Run:
 
 
 def _check(
-    batches: Any, steps: Any, epochs: Any, validation: Any, stopping: Any, checkpoint: Any, resume: bool
+    optimizer: Any, batches: Any, steps: Any, epochs: Any, validation: Any, stopping: Any, checkpoint: Any, resume: bool
 ) -> None:
     if (steps is None) == (epochs is None):
         raise ValueError("fit: give either steps= or epochs=, how long to train")
@@ -223,6 +226,14 @@ def _check(
         raise ValueError("fit: validation= is a training stream (shuffled, maybe warped): make one with training=False")
     if stopping is not None and validation is None:
         raise ValueError("fit: stopping= watches the validation value, so it needs validation=")
+    if stopping is not None and stopping.evaluations and not resume:
+        raise ValueError(
+            "fit: this stopping= has watched another run, whose best weights it would restore: make a new EarlyStopping"
+        )
+    if isinstance(optimizer, HessianFree):
+        raise TypeError(
+            "fit: HessianFree takes functions, not gradients: call its step(forward, loss) in your own loop"
+        )
     if checkpoint is None and resume:
         raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
     if checkpoint is not None and not hasattr(batches, "load_state_dict"):

@@ -34,9 +34,12 @@ class EarlyStopping:
         self._weights: dict[str, np.ndarray] | None = None
 
     def update(self, value: float, model: Any = None, *, step: int | None = None) -> bool:
-        """Take the next validation value; True when training should stop. Raises ``ValueError`` for NaN."""
+        """Take the next validation value; True when training should stop. Raises ``ValueError`` for NaN,
+        and for an infinite value where there is smoothing."""
         if math.isnan(value):
             raise ValueError("EarlyStopping: the validation value is nan; no weights can be the best by it")
+        if self.smoothing and math.isinf(value):
+            raise ValueError(f"EarlyStopping: the validation value is {value}, which no smoothing would ever forget")
         self.evaluations += 1
         self._sum = self.smoothing * self._sum + (1 - self.smoothing) * value
         smooth = self._sum / (1 - self.smoothing**self.evaluations)
