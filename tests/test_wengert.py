@@ -196,3 +196,19 @@ def test_gradients_by_step_messages() -> None:
         tg.diagnose.gradients_by_step(loss, [params[0] * 2])
     other = tg.tensor(1.0, requires_grad=True)
     assert tg.diagnose.gradients_by_step(loss, [other]) == [{}]
+
+
+def test_one_value_that_is_no_tensor_is_told() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ValueError, match="Tape: a recorded tensor is needed, this is a float"):
+        tg.Tape(3.0)
+    with pytest.raises(TypeError, match=r"gradients: xs\[0\] is a float; tensors of a recorded graph are needed"):
+        tg.gradients(x.sum(), 3.0)
+    with pytest.raises(TypeError, match="gradients: an output is a float; a recorded tensor is needed"):
+        tg.gradients(3.0, x)
+
+
+def test_gradients_by_step_takes_one_parameter() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    (by_step,) = tg.diagnose.gradients_by_step((x * x).sum(), x)
+    np.testing.assert_array_equal(by_step[None], [2, 4])

@@ -16,7 +16,7 @@ from tinygrad7.wengert import Tape
 ByStep = dict[int | None, Array]
 
 
-def gradients_by_step(loss: Tensor, params: Iterable[Tensor]) -> list[ByStep]:
+def gradients_by_step(loss: Tensor, params: Tensor | Iterable[Tensor]) -> list[ByStep]:
     """What each time step contributed to the gradient of each parameter: the summands of ū = Σₜ z̄(t) x(t).
 
     One dict for each parameter, from the step (None: outside all steps) to an array of the parameter's shape; the sum
@@ -25,7 +25,7 @@ def gradients_by_step(loss: Tensor, params: Iterable[Tensor]) -> list[ByStep]:
     graph stays as it was. Raises ``ValueError`` for a loss that is not scalar or a parameter that is no leaf.
 
     Source: the lecture's slide "Backprop Through Time"."""
-    params = list(params)
+    params = [params] if isinstance(params, Tensor) else list(params)
     if loss.size != 1:
         raise ValueError(f"gradients_by_step: the loss must be scalar, this one has shape {loss.shape}")
     for p in params:

@@ -165,8 +165,7 @@ def gradients(
     differentiated again. The graph stays as it was. An x that no y depends on raises ``ValueError``, or
     gives zeros with ``unreached="zero"``.
     """
-    ys = [ys] if isinstance(ys, Tensor) else list(ys)
-    xs = [xs] if isinstance(xs, Tensor) else list(xs)
+    ys, xs = (list(a) if hasattr(a, "__iter__") and not isinstance(a, Tensor) else [a] for a in (ys, xs))
     if seeds is None:
         seeds = [None] * len(ys)
     seeds = list(seeds) if isinstance(seeds, list | tuple) else [seeds]

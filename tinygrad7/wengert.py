@@ -45,7 +45,7 @@ class Tape:
     of it from the end to the beginning; ``cotangents`` shows the bar of every entry on the way."""
 
     def __init__(self, y: Any) -> None:
-        self.outputs: list[Tensor] = [y] if isinstance(y, Tensor) else list(y)
+        self.outputs: list[Tensor] = [y] if isinstance(y, Tensor) or not hasattr(y, "__iter__") else list(y)
         for t in self.outputs:
             if not isinstance(t, Tensor) or t._node is None:
                 what = f"a constant of shape {t.shape}" if isinstance(t, Tensor) else f"a {type(t).__name__}"
