@@ -368,6 +368,8 @@ def test_characters_that_only_validation_has() -> None:
         ({"steps": 0}, "--steps must be at least 1"),
         ({"dropout": 1.0}, "--dropout is a probability below 1"),
         ({"decay": -0.1}, "--decay must be at least 0"),
+        ({"decay": float("nan")}, "--decay must be a finite number"),
+        ({"minutes": float("inf")}, "--minutes must be a finite number"),
         ({"seed": -1}, "--seed must be at least 0"),
     ],
 )
@@ -400,6 +402,8 @@ def test_a_checkpoint_that_cannot_be_resumed(text: Path, tmp_path: Path, capsys:
         path.write_bytes(content)
         refused(capsys, arguments, reason)
         assert path.read_bytes() == content  # it is not replaced: the user may have a copy, or none
+    Checkpoint(path, notes={"another": "program"}).save()
+    refused(capsys, arguments, "is a checkpoint, but not of a run of char_lm")
     path.write_bytes(good)
     assert main(arguments) == 0
 
@@ -408,6 +412,14 @@ def test_a_loss_that_is_not_finite(text: Path, tmp_path: Path, monkeypatch: Any,
     real = tg.cross_entropy
     monkeypatch.setattr(tg, "cross_entropy", lambda *a, **k: real(*a, **k) * float("nan"))
     refused(capsys, options(text, tmp_path), "the loss is nan in step 1", "clip_norm")
+
+
+def test_a_model_that_does_not_fit_into_memory(text: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise MemoryError("Unable to allocate 262 TiB")
+
+    monkeypatch.setattr(CharLM, "of", full)
+    refused(capsys, options(text, tmp_path), "Unable to allocate 262 TiB; take smaller --hidden")
 
 
 def test_a_folder_that_cannot_be_made(text: Path, tmp_path: Path, capsys: Any) -> None:

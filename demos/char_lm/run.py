@@ -50,6 +50,9 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"char_lm: --out {out}: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"char_lm: {error or 'out of memory'}; take smaller --hidden, --seq or --batch", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -63,6 +66,8 @@ class Run:
         if resume and not self.resume:
             print(f"{self.checkpoint.path} is not there: starting from the beginning")
         notes = self.checkpoint.read_notes() if self.resume else {}
+        if self.resume and not {"settings", "digest"} <= notes.keys():
+            raise Trouble(f"--resume: {self.checkpoint.path} is a checkpoint, but not of a run of char_lm")
         self.settings = s = agree(said, notes["settings"]) if self.resume else complete(said)
         text, name = read(s["text"], s["encoding"])
         self.corpus = prepare(text, name, s["batch"] * s["seq"] + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from demos.char_lm.model import CELLS
@@ -69,6 +70,9 @@ def complete(said: dict[str, Any]) -> dict[str, Any]:
     Raises ``Trouble`` for one that makes no sense."""
     long = said.get("minutes", 0.0) > SHORT or (said.get("steps") or 0) > 10_000
     settings = {**COMMON, **(LONG if long else QUICK), **said}
+    for name in ("minutes", "decay"):
+        if not math.isfinite(settings[name]):
+            raise Trouble(f"--{name} must be a finite number, not {settings[name]}")
     for name in ("minutes", "hidden", "layers", "seq", "batch", "clip"):
         if not settings[name] > 0:
             raise Trouble(f"--{name} must be more than 0, not {settings[name]}")
