@@ -62,6 +62,15 @@ def test_argnums() -> None:
         tg.grad(f, 2)(X, V)
 
 
+def test_the_function_receives_tensors_for_all_arrays() -> None:
+    def f(a: Any, b: Any, index: Any, word: str) -> Any:
+        assert isinstance(a, tg.Tensor) and isinstance(b["x"], tg.Tensor) and not b["x"].requires_grad
+        assert isinstance(index, np.ndarray) and word == "sum"
+        return (a * b["x"]).sum()
+
+    np.testing.assert_allclose(tg.grad(f)(X, {"x": V}, np.arange(3), "sum"), V)
+
+
 def test_nested_arguments_come_back_nested() -> None:
     def f(p: Any) -> Any:
         return tg.sum(p["w"] * p["list"][0]) + p["list"][1][0] * 3

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad7.backend import xp
+from tinygrad7.backend import is_array, xp
 from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import alias, gradients
 from tinygrad7.ops.shape import stack
@@ -45,6 +45,11 @@ def _variable(value: Any) -> Tensor:
     if value.dtype.kind != "f":
         raise TypeError(f"cannot differentiate with respect to a {value.dtype} value: give it a floating dtype")
     return tensor(value, requires_grad=True, name=value.name)
+
+
+def _constants(args: tuple[Any, ...]) -> list[Any]:
+    """The arguments as f sees those that are not differentiated: floating arrays as constant tensors."""
+    return [tree_map(lambda v: tensor(v) if is_array(v) and v.dtype.kind == "f" else v, arg) for arg in args]
 
 
 def _variables(tree: Any) -> Any:
@@ -86,7 +91,7 @@ def value_and_grad(f: Fun, argnums: int | tuple[int, ...] = 0) -> Fun:
         keep = _recorded(args, kwargs)
         chosen = _chosen(args, argnums, "grad")
         with _Tracing():
-            inner = list(args)
+            inner = _constants(args)
             for n in chosen:
                 inner[n] = _variables(args[n])
             y = f(*inner, **kwargs)
@@ -178,7 +183,7 @@ def jacobian(f: Fun, argnums: int = 0) -> Fun:
         (n,) = _chosen(args, argnums, "jacobian")
         keep = _recorded(args, kwargs)
         with _Tracing():
-            inner = list(args)
+            inner = _constants(args)
             inner[n] = _variables(args[n])
             y = f(*inner, **kwargs)
             variables = leaves(inner[n])

@@ -31,12 +31,19 @@ def reachable(roots: Iterable[Any], oldest: int = 0, ends: Any = ()) -> list[Any
     It goes back to birth ``oldest``, and not beyond a node in ``ends``."""
     stack = list(roots)
     seen = set(stack)
-    while stack:
-        node = stack.pop()
-        for parent in () if node in ends else node.parents:
-            if parent not in seen and parent.birth >= oldest:
-                seen.add(parent)
-                stack.append(parent)
+    pop, push, see = stack.pop, stack.append, seen.add
+    if oldest or ends:
+        while stack:
+            node = pop()
+            for parent in () if node in ends else node.parents:
+                if parent not in seen and parent.birth >= oldest:
+                    see(parent)
+                    push(parent)
+    while stack:  # backward's case, with nothing to ask
+        for parent in pop().parents:
+            if parent not in seen:
+                see(parent)
+                push(parent)
     return sorted(seen, key=_BY_BIRTH, reverse=True)
 
 
@@ -61,8 +68,9 @@ def walk(
     special = needed is not None or visit is not None
     owned: set[Any] = set()
     kept: dict[Any, Any] = {}
+    take, bar_of = bars.pop, bars.get
     for node in tape:
-        bar = bars.pop(node, None)
+        bar = take(node, None)
         if bar is None:
             continue
         if special:
@@ -91,7 +99,7 @@ def walk(
             parent = parents[i]
             if needed is not None and parent not in needed:
                 continue
-            old = bars.get(parent)
+            old = bar_of(parent)
             if into is not None:
                 if parent not in owned:
                     old = bars[parent] = _buffer(parent, bar, old)
