@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
+from tests.helpers import placed
 
 
 def leaves() -> tuple[tg.Tensor, tg.Tensor]:
@@ -167,7 +168,7 @@ def test_a_leaf_written_into_that_a_checkpoint_does_not_read_is_none_of_its_busi
 
 
 def test_arrays_and_constants_changed_before_the_second_run_change_nothing() -> None:
-    array, constant = np.full(4, 2.0, np.float32), tg.tensor(np.full(4, 3.0, np.float32))
+    array, constant = placed(np.full(4, 2.0, np.float32)), tg.tensor(np.full(4, 3.0, np.float32))
     x, _ = leaves()
     y = tg.checkpoint(lambda a, b, c: a * b * c, x, array, constant)
     array[:] = 100
