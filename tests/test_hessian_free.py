@@ -232,6 +232,32 @@ def test_where_nothing_helps_the_weights_stay() -> None:
     assert did.rate == 0.0 and did.new_loss == did.loss and optimizer.damping == 0.75
 
 
+def test_a_step_that_is_broken_off_leaves_the_weights() -> None:
+    x, _, w = least_squares()
+    start, calls = w.numpy().copy(), itertools.count()
+
+    def forward() -> Any:
+        if next(calls) == 3:  # once for the gradient, once for the products, and one trial before
+            raise KeyboardInterrupt
+        return tg.tensor(x) @ w
+
+    with pytest.raises(KeyboardInterrupt):
+        HessianFree([w]).step(forward, lambda out: (out * out).sum())
+    assert next(calls) == 4
+    np.testing.assert_array_equal(w, start)
+
+
+def test_steps_after_the_minimum_has_been_reached() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)).astype(np.float32), rng.normal(size=(20, 2)).astype(np.float32)
+    w = tg.tensor(np.zeros((3, 2), np.float32), requires_grad=True)
+    optimizer = HessianFree([w])
+    for _ in range(60):  # the squared residual of conjugate gradients underflows on the way
+        did = optimizer.step(lambda: tg.tensor(x) @ w, lambda out: tg.mse_loss(out, y))
+    np.testing.assert_allclose(w.numpy(), np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-4)
+    assert did.new_loss <= did.loss
+
+
 def test_structural_damping_holds_the_states() -> None:
     moved = []
     for structural in (0.0, 100.0):
@@ -318,6 +344,10 @@ def test_errors() -> None:
         net.optimizer().step(net.forward, lambda out: out)
     with pytest.raises(ValueError, match="forward gives a constant"):
         net.optimizer().step(lambda: tg.tensor([1.0]), lambda out: out.sum())
+    with pytest.raises(ValueError, match="loss gives a constant"):
+        net.optimizer().step(net.forward, lambda out: tg.tensor(1.0))
+    with pytest.raises(ValueError, match=r"needs the hidden states: forward must give \(outputs, states\)"):
+        net.optimizer(structural=0.1).step(lambda: net.forward()[0], net.loss)
     with pytest.raises(KeyError, match=r"missing \['U.direction'"):
         net.optimizer().load_state_dict({"steps": 0, "damping": 1.0})
 

@@ -41,7 +41,7 @@ def conjugate_gradients(
     for i in range(1, iterations + 1):
         ap = product(p)
         curved = dot(p, ap)
-        if not curved > 0 or not math.isfinite(curved):  # rounding has won, or r = 0: x is as good as it gets
+        if not (curved > 0 and ry > 0) or not math.isfinite(curved):  # rounding has won, or r = 0: nothing better
             break
         alpha = ry / curved
         x = x + alpha * p

@@ -87,8 +87,17 @@ class HessianFree:
         if not block.follow():
             raise ValueError("HessianFree: a parameter has changed its dtype or device; make a new optimizer")
         start = block.values.copy()
+        try:
+            return self._step(start, forward, loss, curvature or (forward, loss))
+        except BaseException:  # a model that raised, or Ctrl-C: no trial stays in the weights
+            block.values[...] = start
+            raise
+
+    def _step(self, start: Array, forward: Forward, loss: Loss, curvature: tuple[Forward, Loss]) -> HessianFreeStep:
+        """``step`` from the weights ``start``; trials are written into the parameters."""
+        block = self.block
         before, gradient = self._gradient(forward, loss)
-        found, models, iterations = self._directions(gradient, *(curvature or (forward, loss)))
+        found, models, iterations = self._directions(gradient, *curvature)
         self.direction = found[-1]
 
         def value(delta: Array) -> float:
@@ -131,6 +140,8 @@ class HessianFree:
             raise ValueError(f"HessianFree: loss must give a scalar, got shape {j.shape}; take its mean over the cases")
         if outputs._node is None:
             raise ValueError("HessianFree: forward gives a constant; it must compute from the parameters, recorded")
+        if j._node is None:
+            raise ValueError("HessianFree: loss gives a constant; it must compute from the outputs")
         if not math.isfinite(j.item()):
             raise FloatingPointError(
                 f"HessianFree: the loss is {j.item()} before the step; look with tg.detect_anomaly()"
@@ -141,6 +152,10 @@ class HessianFree:
     def _directions(self, gradient: Array, forward: Forward, loss: Loss) -> tuple[list[Array], list[float], int]:
         """Conjugate gradients on the damped model."""
         matrix, lam = Curvature(self.block, forward, loss), self.damping
+        if self.structural and not matrix.cases:
+            raise ValueError(
+                "HessianFree: structural damping needs the hidden states: forward must give (outputs, states)"
+            )
         diagonal = None
         if self.preconditioner:
             rng = np.random.default_rng([self.seed, self.steps])
