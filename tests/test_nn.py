@@ -419,6 +419,19 @@ def test_layers_refuse_bad_settings_when_they_are_made() -> None:
         nn.Dropout(0.5, mode="plain")
     with pytest.raises(ValueError, match="approximate must be"):
         nn.GELU("exact")
+    with pytest.raises(ValueError, match="Linear: in_features must be a whole number of at least 0, not -4"):
+        nn.Linear(-4, 2)
+    with pytest.raises(ValueError, match="Linear: out_features must be a whole number of at least 0, not 2.0"):
+        nn.Linear(4, 2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Embedding: num_embeddings must be a whole number of at least 1, not 0"):
+        nn.Embedding(0, 3)
+    with pytest.raises(ValueError, match="BatchNorm1d: num_features must be a whole number of at least 1, not 0"):
+        nn.BatchNorm1d(0)
+    with pytest.raises(ValueError, match="ResidualBlock: hidden must be a whole number of at least 1, not 0"):
+        nn.ResidualBlock(4, 0)
+    with pytest.raises(ValueError, match="Conv2d: out_channels must be a whole number of at least 1, not True"):
+        nn.Conv2d(1, True, 3)
+    assert nn.LayerNorm(np.int64(3)).shape == (3,)
 
 
 def test_the_same_seed_gives_the_same_layer() -> None:

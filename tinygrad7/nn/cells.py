@@ -11,8 +11,8 @@ import numpy as np
 
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter
-from tinygrad7.nn.recurrent import check_sizes, from_torch
+from tinygrad7.nn.module import Module, Parameter, check_sizes
+from tinygrad7.nn.recurrent import from_torch
 from tinygrad7.ops.create import zeros
 from tinygrad7.ops.recurrent import gru_step, lstm_step, rnn_step
 from tinygrad7.ops.shape import shape_of

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter
+from tinygrad7.nn.module import Module, Parameter, check_sizes
 from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
 from tinygrad7.random import generator
 
@@ -22,6 +22,7 @@ class _Conv(Module):
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, *, bias: bool = True, rng: Any = None,
     ) -> None:  # fmt: skip
+        check_sizes(self, in_channels=in_channels, out_channels=out_channels)
         rng = generator(rng)
         window = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, window

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter
+from tinygrad7.nn.module import Module, Parameter, check_sizes
 from tinygrad7.ops import elementwise as ops
 from tinygrad7.ops.layers import _linear, dropout
 from tinygrad7.ops.linalg import embedding
@@ -21,6 +21,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, rng: Any = None) -> None:
+        check_sizes(self, 0, in_features=in_features, out_features=out_features)
         rng = generator(rng)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(init.fan_in_uniform((out_features, in_features), in_features, rng=rng))
@@ -41,6 +42,7 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, rng: Any = None) -> None:
+        check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.weight = Parameter(init.normal((num_embeddings, embedding_dim), rng=rng))
 

@@ -315,6 +315,14 @@ def _parts_of(group: Any) -> Iterator[tuple[Any, Any]]:
                 yield f"{key}.{deeper}", inner
 
 
+def check_sizes(module: Module, least: int = 1, **sizes: Any) -> None:
+    """Raise ``ValueError`` for a size that is no whole number of at least ``least``."""
+    for name, value in sizes.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            kind = type(module).__name__
+            raise ValueError(f"{kind}: {name} must be a whole number of at least {least}, not {value!r}")
+
+
 def _moved(a: Any, device: str | None, dtype: Any) -> Any:
     a = writable_array(a)
     a = a if dtype is None or a.dtype == dtype else a.astype(dtype)

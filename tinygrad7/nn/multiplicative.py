@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.recurrent import Recurrent, check_sizes
+from tinygrad7.nn.module import check_sizes
+from tinygrad7.nn.recurrent import Recurrent
 from tinygrad7.ops.elementwise import tanh
 from tinygrad7.ops.layers import _linear
 from tinygrad7.ops.recurrent import check_lengths, clear_padding, over_time, zero_state

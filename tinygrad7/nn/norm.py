@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Buffer, Module, Parameter
+from tinygrad7.nn.module import Buffer, Module, Parameter, check_sizes
 from tinygrad7.ops.elementwise import _plain, sqrt
 from tinygrad7.ops.layers import _normalise
 from tinygrad7.ops.shape import _reshape, shape_of
@@ -20,6 +22,7 @@ class _BatchNorm(Module):
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:  # fmt: skip
+        check_sizes(self, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(init.ones((num_features,))) if affine else None
         self.bias = Parameter(init.zeros((num_features,))) if affine else None
@@ -89,7 +92,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, normalized_shape: Any, eps: float = 1e-5, *, affine: bool = True, bias: bool = True) -> None:
-        self.shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
         self.eps = eps
         self.weight = Parameter(init.ones(self.shape)) if affine else None
         self.bias = Parameter(init.zeros(self.shape)) if affine and bias else None

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad7.context import scope
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter
+from tinygrad7.nn.module import Module, Parameter, check_sizes
 from tinygrad7.ops.layers import dropout
 from tinygrad7.ops.recurrent import gru, lstm, rnn
 from tinygrad7.ops.shape import broadcast_to, concatenate, shape_of, stack
@@ -130,13 +130,6 @@ class Recurrent(Module):
                 self.gates, prefix, f"_{suffix}", mapping, bias=self.parameter("bias", suffix) is not None
             ).items()
         }
-
-
-def check_sizes(module: Module, **sizes: Any) -> None:
-    """Raise ``ValueError`` for a size that is no whole number of at least 1."""
-    for name, value in sizes.items():
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{type(module).__name__}: {name} must be a whole number of at least 1, not {value!r}")
 
 
 def from_torch(

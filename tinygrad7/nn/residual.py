@@ -11,7 +11,7 @@ from typing import Any
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
 from tinygrad7.nn.conv import Conv2d
-from tinygrad7.nn.module import Module, Parameter, Sequential
+from tinygrad7.nn.module import Module, Parameter, Sequential, check_sizes
 from tinygrad7.nn.norm import BatchNorm2d
 from tinygrad7.ops.elementwise import relu, tanh
 from tinygrad7.ops.layers import _linear
@@ -50,6 +50,7 @@ class ResidualBlock(Module):
     def __init__(
         self, dim: int, hidden: int | None = None, phi: Callable[[Any], Any] = tanh, *, rng: Any = None
     ) -> None:
+        check_sizes(self, dim=dim, hidden=dim if hidden is None else hidden)
         rng = generator(rng)
         self.dim, self.hidden, self.phi = dim, dim if hidden is None else hidden, phi
         self.W1 = Parameter(init.xavier_uniform((self.hidden, dim), rng=rng))
