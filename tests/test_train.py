@@ -650,6 +650,43 @@ def test_fit_runs_outside_the_main_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.host
+def test_two_processes_may_save_to_one_file(tmp_path: Path) -> None:
+    """Two runs in one folder by mistake: what is found is what one of them wrote, and neither fails."""
+    path = tmp_path / "run.npz"
+    program = textwrap.dedent(
+        f"""
+        import sys
+        import numpy as np
+        from tinygrad7.train import Checkpoint
+        checkpoint = Checkpoint({str(path)!r}, notes={{"array": np.full(400_000, int(sys.argv[1]))}})
+        checkpoint.save()
+        print("begun", flush=True)
+        for _ in range(60):
+            checkpoint.save()
+        """
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(k)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for k in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+    while any(process.poll() is None for process in processes):
+        assert Checkpoint(path).load()["array"].std() == 0
+    assert [process.communicate()[1] for process in processes] == [b"", b""]
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_what_a_killed_process_left_is_cleared_in_time(tmp_path: Path) -> None:
+    old, young, other = (tmp_path / name for name in (".run.npz.1.partial", ".run.npz.2.partial", ".run.npz.3.copy"))
+    for file in (old, young, other):
+        file.write_bytes(b"half")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    write_atomically(tmp_path / "run.npz", b"whole")
+    assert not old.exists() and young.exists() and other.exists()
+
+
 def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
     """SIGKILL while a process does nothing but save: what is found can be read, and is one of the states saved."""
     path = tmp_path / "run.npz"

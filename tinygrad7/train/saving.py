@@ -6,10 +6,13 @@ is found is the old one or the new one, never half of one; and what is read is p
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import io
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from tinygrad7.train.pack import pack, unpack
 
 _HEADER = "tinygrad7.json"
 _FORMAT, _VERSION = "tinygrad7 checkpoint", 1
+_LEFT_SECONDS = 600.0  # nobody writes one file for that long without touching it
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same state gives the same bytes, whenever it is written
 
 
@@ -28,9 +32,10 @@ class CheckpointError(RuntimeError):
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that at any moment either the old content or the new one is there, also after a power cut."""
+    """Write a file so that at any moment either the old content or the new one is there, also after a power cut, and
+    where several processes write it: the last one wins."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
             file.write(content)
@@ -40,6 +45,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):  # of processes that were killed
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                left.unlink()
     if hasattr(os, "O_DIRECTORY"):
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
