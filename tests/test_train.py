@@ -165,6 +165,32 @@ def test_the_best_weights_come_back_also_when_training_ends_first() -> None:
     np.testing.assert_array_equal(weights(model), found[0])
 
 
+def test_the_best_weights_come_back_also_when_training_breaks_off() -> None:
+    model, optimizer, stream, _ = make()
+    seen: list[np.ndarray] = []
+
+    def validation(model: Any) -> float:
+        seen.append(weights(model))
+        return [3.0, 1.0, 2.0, 4.0][len(seen) - 1]
+
+    def loss(model: Any, x: Any, y: Any) -> Any:
+        return mse(model, x, y) * (float("nan") if len(seen) == 4 else 1.0)
+
+    with pytest.raises(FloatingPointError, match="in step 5"):
+        fit(
+            model,
+            optimizer,
+            stream,
+            loss,
+            steps=9,
+            validation=validation,
+            every=1,
+            stopping=EarlyStopping(),
+            progress=False,
+        )
+    np.testing.assert_array_equal(weights(model), seen[1])
+
+
 @pytest.mark.host  # feeds NumPy arrays
 def test_fit_takes_plain_lists_of_batches() -> None:
     model, optimizer, _, _ = make()

@@ -96,10 +96,12 @@ def fit(
     model.train()
     run = _Run(model, optimizer, batches, loss, steps, epochs, validation, every, stopping, checkpoint, history)
     run.save_seconds, run.on_evaluation = save_seconds, on_evaluation
-    run.go(progress)
-    if stopping is not None and stopping.best is not None:
-        stopping.restore(model)
-        history.best_step = stopping.best_step
+    try:
+        run.go(progress)
+    finally:
+        if stopping is not None and stopping.best is not None:
+            stopping.restore(model)
+            history.best_step = stopping.best_step
     return history
 
 
