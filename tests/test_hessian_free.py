@@ -253,7 +253,7 @@ def test_steps_after_the_minimum_has_been_reached() -> None:
     w = tg.tensor(np.zeros((3, 2), np.float32), requires_grad=True)
     optimizer = HessianFree([w])
     for _ in range(60):  # the squared residual of conjugate gradients underflows on the way
-        did = optimizer.step(lambda: tg.tensor(x) @ w, lambda out: tg.mse_loss(out, y))
+        did = optimizer.step(lambda: tg.tensor(x) @ w, lambda out: tg.mse_loss(out, tg.tensor(y)))
     np.testing.assert_allclose(w.numpy(), np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-4)
     assert did.new_loss <= did.loss
 

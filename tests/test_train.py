@@ -713,6 +713,7 @@ def test_what_a_killed_process_left_is_cleared_in_time(tmp_path: Path) -> None:
     assert not old.exists() and young.exists() and other.exists()
 
 
+@pytest.mark.host
 def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
     """SIGKILL while a process does nothing but save: what is found can be read, and is one of the states saved."""
     path = tmp_path / "run.npz"
@@ -813,4 +814,4 @@ def test_mc_predict_refuses_a_model_without_dropout() -> None:
     with pytest.raises(ValueError, match="samples must be at least 1"):
         mc_predict(nn.Dropout(0.5), X, samples=0)
     with pytest.raises(TypeError, match="output is a tuple has no average: give link="):
-        mc_predict(nn.LSTM(3, 2, 2, dropout=0.5, rng=0), X[None], samples=2)
+        mc_predict(nn.LSTM(3, 2, 2, dropout=0.5, rng=0), tg.tensor(X[None]), samples=2)
