@@ -599,6 +599,7 @@ def test_a_matrix_product_with_a_number_names_the_other_product() -> None:
             call()
 
 
+@pytest.mark.host
 def test_an_error_that_is_made_otherwise_is_explained_too() -> None:
     with pytest.raises(TypeError, match=r"multiply: .*met \(1,\) float64"):
         leaf([1.0]) * np.array(["2020-01-01"], "M8[D]")

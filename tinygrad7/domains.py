@@ -20,6 +20,9 @@ Interval = tuple[float, float]
 class Pick(Protocol):
     """The small decisions that a domain is made of."""
 
+    def together(self, decide: Callable[[Any], Any]) -> Any:
+        """``decide(pick)``, as decisions that belong together: an example shrinks by losing all of them at once."""
+
     def integer(self, low: int, high: int) -> int:
         """A whole number, low ≤ n ≤ high."""
 

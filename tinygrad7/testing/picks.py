@@ -35,6 +35,9 @@ class GeneratorPick:
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
 
+    def together(self, decide: Any) -> Any:
+        return decide(self)
+
     def integer(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high + 1))
 

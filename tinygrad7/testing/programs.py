@@ -168,11 +168,20 @@ def draw_program(
     names = composable() if ops is None else ops
     program = Program([pick.array(pick.shape(0, 2, 1, 3), -2, 2) for _ in range(pick.integer(1, max_inputs))])
     values: list[Any] = list(program.inputs)
-    while len(program.steps) < max_steps:
-        if program.steps and not pick.choice([False, True, True, True]):
-            break  # asked before every step, and not once for all: so a step can be dropped when examples shrink
+
+    def decide(pick: Pick) -> tuple[Step, bool] | None:
+        """The next step, or None for the end: decided together, so that a step can be dropped when examples shrink."""
+        more = pick.choice([False, True, True, True])
+        if program.steps and not more:
+            return None
         unfit = broken and pick.choice([False] * 7 + [True])
-        step = _draw_step(pick, pick.choice(names), values, unfit)
+        return _draw_step(pick, pick.choice(names), values, unfit), unfit
+
+    while len(program.steps) < max_steps:
+        decided = pick.together(decide)
+        if decided is None:
+            break
+        step, unfit = decided
         program.steps.append(step)
         with np.errstate(all="ignore"):
             try:

@@ -28,6 +28,9 @@ class HypothesisPick:
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
 
+    def together(self, decide: Any) -> Any:
+        return self.draw(_together(decide))
+
     def integer(self, low: int, high: int) -> int:
         return self.draw(st.integers(low, high))
 
@@ -59,6 +62,12 @@ class HypothesisPick:
 
     def broadcastable(self, count: int) -> tuple[Shape, ...]:
         return _broadcastable(self, count)
+
+
+@st.composite
+def _together(draw: st.DrawFn, decide: Any) -> Any:
+    """What ``decide`` draws as one part of the example, which shrinking can drop as a whole."""
+    return decide(HypothesisPick(draw))
 
 
 def _shape(pick: HypothesisPick, shape: Any) -> Shape:
