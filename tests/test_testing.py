@@ -520,6 +520,14 @@ def test_examples_shrink_to_the_smallest_that_fail() -> None:
     assert x.shape == (3, 1, 1) and not x.any()
 
 
+def test_rounding_of_what_cancels_is_no_error() -> None:
+    """x − x is 0 however x moves, while the rules sum contributions that cancel up to rounding."""
+    weights = np.random.default_rng(0).normal(size=(3, 2))
+    check_gradients(lambda x: (tg.broadcast_to(x, (3, 2)) - tg.transpose(x)) * weights, np.array([0.0]))
+    with pytest.raises(GradientError):
+        check_gradients(lambda x: (x - x) + (x - x.detach()) * 1e-9, np.ones(2))
+
+
 @pytest.mark.parametrize("name", ["tanh", "matmul"])
 def test_programs_shrink_to_few_steps(name: str) -> None:
     """Of five searches, most end at one or two steps; Hypothesis stops shrinking after 500 successes, so not all do."""

@@ -10,12 +10,15 @@ class Line:
     """A function of one number s, measured around s = 0.
 
     ``phi(s)`` gives the value and the size of the terms that it was summed from, which bounds its rounding error
-    (``eps`` relative). ``scale`` is the length over which the function is expected to change. Slopes are central
-    differences of fourth order; four steps are tried, since a kink or the edge of a domain may lie between them.
+    (``eps`` relative). Where all of them are 0, as in x − x, the rules' own rounding is allowed for: ``floor``.
+    ``scale`` is the length over which the function is expected to change. Slopes are central differences of fourth
+    order; four steps are tried, since a kink or the edge of a domain may lie between them.
     """
 
-    def __init__(self, phi: Callable[[float], tuple[float, float]], eps: float, scale: float) -> None:
-        self.phi, self.eps = phi, eps
+    def __init__(
+        self, phi: Callable[[float], tuple[float, float]], eps: float, scale: float, floor: float = 0.0
+    ) -> None:
+        self.phi, self.eps, self.floor = phi, eps, floor
         self.steps = [eps**0.2 * scale / 8**k for k in range(4)]
         self.size = 0.0
         self._known: dict[float, float] = {}
@@ -40,7 +43,9 @@ class Line:
 
     def agrees(self, expected: float, tolerance: float) -> bool:
         """Whether the slope at one of the steps is ``expected``."""
-        return any(abs(self.slope(h) - expected) <= tolerance + self.noise(h) for h in self.steps)
+        if any(abs(self.slope(h) - expected) <= tolerance + self.noise(h) for h in self.steps):
+            return True
+        return self.size == 0.0 and abs(expected) <= self.floor
 
     def best(self, expected: float) -> float:
         """The measured slope: that of the step which comes nearest to ``expected``."""

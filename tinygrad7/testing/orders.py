@@ -58,7 +58,8 @@ def _line(flat: Flat, point: list[Array], bars: list[Array], j: int, v: Array, e
             return inner(bars, evaluate(flat, moved, record=level > 1))
 
     largest = float(xp(point[j]).abs(point[j]).max()) if point[j].size else 0.0
-    return Line(phi, eps, min(max(largest, 1e-3), 1e6) if largest else 1.0)
+    floor = 1e3 * eps * sum(float(xp(bar).abs(bar).sum()) for bar in bars)
+    return Line(phi, eps, min(max(largest, 1e-3), 1e6) if largest else 1.0, floor)
 
 
 def _relative(eps: float) -> float:
