@@ -522,8 +522,8 @@ def test_examples_shrink_to_the_smallest_that_fail() -> None:
 
 def test_rounding_of_what_cancels_is_no_error() -> None:
     """x − x is 0 however x moves, while the rules sum contributions that cancel up to rounding."""
-    weights = np.random.default_rng(0).normal(size=(3, 2))
-    check_gradients(lambda x: (tg.broadcast_to(x, (3, 2)) - tg.transpose(x)) * weights, np.array([0.0]))
+    for seed in range(10):
+        check_gradients(lambda x: x.reshape(1) - tg.broadcast_to(x, (3, 2)), np.array(0.0), rng=seed)
     with pytest.raises(GradientError):
         check_gradients(lambda x: (x - x) + (x - x.detach()) * 1e-9, np.ones(2))
 
