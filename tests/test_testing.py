@@ -520,6 +520,13 @@ def test_examples_shrink_to_the_smallest_that_fail() -> None:
     assert x.shape == (3, 1, 1) and not x.any()
 
 
+def test_a_kink_beside_curvature_is_a_kink() -> None:
+    """The rule gives the left slope of leaky_relu at 0; the other term bends the function away from it."""
+    for bend in (30.0, -30.0):
+        verdict = check_gradients(lambda x: tg.sum(tg.leaky_relu(x) + bend * x * x), np.zeros(1))  # noqa: B023
+        assert "kink" in str(verdict)
+
+
 def test_rounding_of_what_cancels_is_no_error() -> None:
     """x − x is 0 however x moves, while the rules sum contributions that cancel up to rounding."""
     for seed in range(10):
