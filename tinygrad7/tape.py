@@ -178,7 +178,7 @@ def _unary(op: Op) -> Any:
 
 
 def _binary(op: Op) -> Any:
-    forward = op.forward
+    forward, exact = op.forward, op.exact
 
     def call(a, b):  # type: ignore[no-untyped-def]
         state = STATE.get()
@@ -218,8 +218,10 @@ def _binary(op: Op) -> Any:
         node.params = ()
         node.saved = plan.keep(u, v, y) if plan.keep else ()
         node.scope = state.scope
-        node.shape = y.shape
-        node.dtype = y.dtype
+        if exact and up is not None and vp is not None and up.shape == vp.shape and up.dtype is vp.dtype:
+            node.shape, node.dtype = up.shape, up.dtype
+        else:
+            node.shape, node.dtype = y.shape, y.dtype
         result = _new(Tensor)
         result._data, result._node, result._info = y, node, None
         return watched(op, (u, v), result, state) if state.watch else result

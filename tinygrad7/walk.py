@@ -83,9 +83,9 @@ def walk(
             raise RuntimeError(played_twice(node, tape))
         if node.birth < written and type(node) is Node:
             check_stale(node)
-        if bar.__class__ is list:  # of an op of several outputs, not all of which need have been used
-            bar = fill(node, bar)
         rules, exact = plan.rules, plan.exact
+        if not exact and bar.__class__ is list:  # of an op of several outputs, not all of which need have been used
+            bar = fill(node, bar)
         if rules is None:
             if type(node) is Leaf:
                 if needed is None:
