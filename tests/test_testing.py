@@ -523,7 +523,7 @@ def test_examples_shrink_to_the_smallest_that_fail() -> None:
 def test_a_kink_beside_curvature_is_a_kink() -> None:
     """The rule gives the left slope of leaky_relu at 0; the other term bends the function away from it."""
     for bend in (30.0, -30.0):
-        verdict = check_gradients(lambda x: tg.sum(tg.leaky_relu(x) + bend * x * x), np.zeros(1))  # noqa: B023
+        verdict = check_gradients(lambda x: tg.sum(tg.leaky_relu(x) + bend * x * x), np.zeros(1))
         assert "kink" in str(verdict)
 
 
