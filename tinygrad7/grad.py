@@ -9,7 +9,7 @@ from tinygrad7.backend import writable_array, xp
 from tinygrad7.context import Scope, Setting
 from tinygrad7.messages import played_twice
 from tinygrad7.node import Leaf, Node, newest_write
-from tinygrad7.op import PICKED, inputs
+from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.ops.convert import astype
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.tensor import Tensor, as_array
@@ -103,12 +103,9 @@ def _joint_recorded(node: Node, bar: Any) -> Iterable[tuple[Any, Tensor]]:
 
 def call_reference(node: Node, operands: Sequence[Any]) -> Any:
     """The reference of a fused op on ``operands``, with the node's other arguments, in the node's scope."""
-    op = node.plan.op
-    statics = iter(node.params)
-    given = dict(zip([op.names[i] for i in op.tensors], operands, strict=True))
-    full = {name: given[name] if name in given else next(statics) for name in op.names}
+    args, kwargs = arguments(node, operands)
     with Setting(scope=node.scope, recording=True):
-        return op.reference(*[full[n] for n in op.positional], **{n: full[n] for n in op.keywords})
+        return node.plan.op.reference(*args, **kwargs)
 
 
 def alias(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad7.backend import is_array
@@ -206,6 +206,16 @@ def inputs(node: Node) -> list[Any]:
     """The tensor arguments of a node in order: a node where a gradient flows, else the constant."""
     parents, constants = iter(node.parents), iter(node.constants)
     return [next(parents) if live else next(constants) for live in node.plan.live] or list(node.parents)
+
+
+def arguments(node: Node, operands: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """A call of the node's op with ``operands`` in the places of its tensor arguments: positional and keyword."""
+    op, statics = node.plan.op, iter(node.params)
+    if op.variadic:
+        return list(operands), dict(zip(op.keywords, statics, strict=True))
+    given = dict(zip([op.names[i] for i in op.tensors], operands, strict=True))
+    full = {name: given[name] if name in given else next(statics) for name in op.names}
+    return [full[name] for name in op.positional], {name: full[name] for name in op.keywords}
 
 
 def checked_forward(op: Op) -> Callable[..., Any]:

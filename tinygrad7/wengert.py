@@ -11,7 +11,7 @@ from tinygrad7.context import Setting, path
 from tinygrad7.grad import call_reference
 from tinygrad7.messages import describe, report_stale
 from tinygrad7.node import WRITTEN, Leaf, Node
-from tinygrad7.op import PICKED, inputs
+from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.tensor import Tensor, as_array
 from tinygrad7.walk import fill, reachable, saved_arrays, walk
 
@@ -166,12 +166,8 @@ def _compute(node: Node, operands: list[Any], expand: bool) -> Any:
         return run(operands)
     if expand and op.reference is not None:
         return call_reference(node, operands)
-    statics = iter(node.params)
-    if op.variadic:
-        return op.call(*operands, **dict(zip(op.keywords, statics, strict=True)))
-    given = dict(zip([op.names[i] for i in op.tensors], operands, strict=True))
-    full = {name: given[name] if name in given else next(statics) for name in op.names}
-    return op.call(*[full[name] for name in op.positional], **{name: full[name] for name in op.keywords})
+    args, kwargs = arguments(node, operands)
+    return op.call(*args, **kwargs)
 
 
 def _kept(node: Any, bar: Any) -> Any:

@@ -11,7 +11,7 @@ from tinygrad7.backend import Array, writable_array
 from tinygrad7.context import Setting, path
 from tinygrad7.messages import AnomalyError
 from tinygrad7.node import Leaf, Node
-from tinygrad7.op import PICKED, inputs
+from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.tensor import Tensor
 from tinygrad7.testing.orders import Mismatch, check_order
 from tinygrad7.testing.problem import Flat, differentiate, directions, evaluate, variables
@@ -44,16 +44,10 @@ def find_op(flat: Flat, point: list[Array], level: int) -> str:
 
 def call_of(node: Node, values: dict[Any, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments with which the op of ``node`` was called, on plain arrays."""
-    op = node.plan.op
     operands = [
         values[x] if isinstance(x, Node | Leaf) else x._data if isinstance(x, Tensor) else x for x in inputs(node)
     ]
-    statics = iter(node.params)
-    if op.variadic:
-        return operands, dict(zip(op.keywords, statics, strict=True))
-    given = dict(zip([op.names[i] for i in op.tensors], operands, strict=True))
-    full = {name: given[name] if name in given else next(statics) for name in op.names}
-    return [full[name] for name in op.positional], {name: full[name] for name in op.keywords}
+    return arguments(node, operands)
 
 
 def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int) -> str:
