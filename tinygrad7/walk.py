@@ -29,22 +29,23 @@ def reachable(roots: Iterable[Any], oldest: int = 0, ends: Any = ()) -> list[Any
     """The tape of ``roots``: every node they were computed from, newest first.
 
     It goes back to birth ``oldest``, and not beyond a node in ``ends``."""
-    stack = list(roots)
-    seen = set(stack)
-    pop, push, see = stack.pop, stack.append, seen.add
+    tape = list(dict.fromkeys(roots))
+    seen = set(tape)
+    see, push = seen.add, tape.append
     if oldest or ends:
-        while stack:
-            node = pop()
+        for node in tape:  # the list grows while it is read, and ends up nearly sorted
             for parent in () if node in ends else node.parents:
                 if parent not in seen and parent.birth >= oldest:
                     see(parent)
                     push(parent)
-    while stack:  # backward's case, with nothing to ask
-        for parent in pop().parents:
-            if parent not in seen:
-                see(parent)
-                push(parent)
-    return sorted(seen, key=_BY_BIRTH, reverse=True)
+    else:  # backward's case, with nothing to ask
+        for node in tape:
+            for parent in node.parents:
+                if parent not in seen:
+                    see(parent)
+                    push(parent)
+    tape.sort(key=_BY_BIRTH, reverse=True)
+    return tape
 
 
 def walk(
