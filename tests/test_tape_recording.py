@@ -31,6 +31,28 @@ def forget() -> Any:
         del REGISTRY[name]
 
 
+def attempt(f: Any, *operands: Any) -> tuple[Any, ...]:
+    """What ``f`` gives: dtype, shape and bytes, or the kind of error."""
+    try:
+        with np.errstate(all="ignore"):
+            y = f(*operands)
+    except Exception as error:
+        return (isinstance(error, TypeError),)
+    return y.dtype, y.shape, y.tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(op.name for op in REGISTRY.values() if op.ufunc))
+def test_the_ufunc_called_for_numpy_arrays_does_what_the_forward_function_does(name: str) -> None:
+    op = REGISTRY[name]
+    values = np.array([-2.0, -0.0, 0.0, 0.3, 1.0, 7.0, np.inf, np.nan])
+    arrays = [values.astype(dtype) for dtype in ("f2", "f4", "f8")]
+    arrays += [np.arange(-3, 5).astype(dtype) for dtype in ("i4", "i8", "u1", "?")] + [np.empty((0, 8)), np.array(2.0)]
+    seconds: list[Any] = [*arrays, np.float32(0.5), 2, 2.5, True]
+    for first in arrays:
+        for rest in [()] if len(op.names) == 1 else [(second,) for second in seconds]:
+            assert attempt(op.ufunc, first, *rest) == attempt(op.forward, first, *rest), (first, rest)
+
+
 # ---- nodes -------------------------------------------------------------------------------------------------------
 
 

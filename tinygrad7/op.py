@@ -43,6 +43,7 @@ class Op:
         self.tensors: list[int] = []  # positions of the arguments that can have a gradient
         self.lean = False  # recorded by _unary or _binary?
         self.exact = False  # elementwise: do all rules give what has the output's shape and dtype?
+        self.ufunc: Any = None  # what the recorders call in place of ``forward`` for NumPy arrays
         self.plans: dict[Any, Plan] = {}
         self.both: Plan | None = None  # the plans of one- and two-argument ops, where the recorders find them fast
         self.left: Plan | None = None

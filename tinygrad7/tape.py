@@ -32,13 +32,15 @@ def primitive(
     outputs: int | None = None,
     unrolls: bool = False,
     numpy: Any = (),
+    ufunc: bool = True,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Register a function on arrays as an op: it is recorded, drawn, listed and tested from this one declaration.
 
     ``label``: its name in drawings. ``method``: the name under which it is a method of ``Tensor`` (True: its own
     name; False: none). ``domain``: a function of a ``pick`` (see ``tinygrad7.domains``) that gives example arguments,
     for the property tests. ``static``: arguments that never have a gradient. ``numpy``: NumPy functions that it stands
-    for, beside the one of its own name.
+    for, beside the one of its own name. ``ufunc``: whether NumPy's ufunc of the same name does for NumPy arrays what
+    the forward function of this elementwise op does, as quickly; then it is called without the function around it.
 
     Rules follow under it, one for each argument that can have a gradient::
 
@@ -71,6 +73,8 @@ def primitive(
         op.lean = recorder is not _general
         op.tensors = list(range(len(op.names))) if op.lean else []
         op.exact = op.lean and op.module.startswith("tinygrad7.") and getattr(domain, "elementwise", False)
+        namesake = getattr(np, op.name, None)
+        op.ufunc = namesake if ufunc and op.exact and isinstance(namesake, np.ufunc) else None
         public: Any = functools.wraps(forward)(recorder(op))
         op.call = public
         public.op = op
@@ -145,17 +149,18 @@ def _kernel(op: Op, module: str, f: Callable[..., Any]) -> Callable[..., Any]:
 
 # The first two fill the slots of Node and Tensor themselves: calling the classes is a tenth of what an op costs.
 _new: Any = object.__new__
+_ndarray = np.ndarray
 
 
 def _unary(op: Op) -> Any:
-    forward, exact = op.forward, op.exact
+    forward, ufunc, exact = op.forward, op.ufunc or op.forward, op.exact
 
     def call(x):  # type: ignore[no-untyped-def]
         if not isinstance(x, Tensor):
             return forward(operand(x))
         a = x._data
         try:
-            y = forward(a)
+            y = (ufunc if type(a) is _ndarray else forward)(a)
         except Exception as error:
             raise explain(op, (x,), error) from error
         state, parent = STATE.get(), x._node
@@ -178,7 +183,7 @@ def _unary(op: Op) -> Any:
 
 
 def _binary(op: Op) -> Any:
-    forward, exact = op.forward, op.exact
+    forward, ufunc, exact = op.forward, op.ufunc or op.forward, op.exact
 
     def call(a, b):  # type: ignore[no-untyped-def]
         state = STATE.get()
@@ -193,7 +198,7 @@ def _binary(op: Op) -> Any:
             if not isinstance(a, Tensor):
                 return forward(u, v)
         try:
-            y = forward(u, v)
+            y = (ufunc if type(u) is _ndarray else forward)(u, v)
         except Exception as error:
             raise explain(op, (a, b), error) from error
         if not state.recording or (up is None and vp is None):
