@@ -84,7 +84,7 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
     plan = _SegmentPlan((True,) * len(parents), rule, rule_recorded, run)
     live_outputs = [isinstance(t, Tensor) and t.requires_grad for t in leaves(result)]
     shapes, dtypes = tuple([y.shape for y in values]), tuple([y.dtype for y in values])
-    node = Node(plan, parents, (), state.scope, shapes, dtypes)
+    node = Node.make(plan, parents, (), state.scope, shapes, dtypes)
     made = iter(project(node, tuple(values)))
     kept = [next(made) if live else t for t, live in zip(leaves(result), live_outputs, strict=True)]
     return rebuild(result, iter(kept))

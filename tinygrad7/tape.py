@@ -167,7 +167,7 @@ def _unary(op: Op) -> Any:
         if parent is None or not state.recording:
             return watched(op, (a,), Tensor(y), state) if state.watch else Tensor(y)
         plan = op.both or op.plan(ONE)
-        node = _new(Node)
+        node = Node()
         node.birth = next(BIRTH)
         node.plan = plan
         node.parents = (parent,)
@@ -215,7 +215,7 @@ def _binary(op: Op) -> Any:
                 u = constants[0]._data
         else:
             plan, parents, constants = op.both or op.plan(BOTH), (up, vp), ()
-        node = _new(Node)
+        node = Node()
         node.birth = next(BIRTH)
         node.plan = plan
         node.parents = parents
@@ -282,7 +282,7 @@ def _general(op: Op) -> Any:
                 raw[i] = own(raw[i]) if not isinstance(value, Tensor) else raw[i]
                 params.append(raw[i])
         several = op.outputs is not None
-        node = Node(
+        node = Node.make(
             plan,
             tuple(parents),
             plan.save(tuple(raw), result, residuals),
@@ -331,7 +331,7 @@ def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
 def project(node: Node, outputs: tuple[Array, ...]) -> tuple[Tensor, ...]:
     """A tensor for each output of an op that has several; each has a node of its own that says which it is."""
     return tuple(
-        [Tensor(y, Node(PICKED, (node,), (), node.scope, y.shape, y.dtype, (), (k,))) for k, y in enumerate(outputs)]
+        [Tensor(y, Node.make(PICKED, (node,), (), node.scope, y.shape, y.dtype, (), (k,))) for k, y in enumerate(outputs)]
     )
 
 
