@@ -164,19 +164,18 @@ def _unary(op: Op) -> Any:
         except Exception as error:
             raise explain(op, (x,), error) from error
         state, parent = STATE.get(), x._node
-        if parent is None or not state.recording:
-            return watched(op, (a,), Tensor(y), state) if state.watch else Tensor(y)
-        plan = op.both or op.plan(ONE)
-        node = Node()
-        node.birth = next(BIRTH)
-        node.plan = plan
-        node.parents = (parent,)
-        node.constants = node.params = ()
-        node.saved = plan.keep(a, None, y) if plan.keep else ()
-        node.scope = state.scope
-        node.shape, node.dtype = (parent.shape, parent.dtype) if exact else (y.shape, y.dtype)
         result = _new(Tensor)
-        result._data, result._node, result._info = y, node, None
+        result._data, result._node, result._info = y, None, None
+        if parent is not None and state.recording:
+            plan = op.both or op.plan(ONE)
+            node = result._node = Node()
+            node.birth = next(BIRTH)
+            node.plan = plan
+            node.parents = (parent,)
+            node.constants = node.params = ()
+            node.saved = plan.keep(a, None, y) if plan.keep else ()
+            node.scope = state.scope
+            node.shape, node.dtype = (parent.shape, parent.dtype) if exact else (y.shape, y.dtype)
         return watched(op, (a,), result, state) if state.watch else result
 
     return call
@@ -201,34 +200,33 @@ def _binary(op: Op) -> Any:
             y = (ufunc if type(u) is _ndarray else forward)(u, v)
         except Exception as error:
             raise explain(op, (a, b), error) from error
-        if not state.recording or (up is None and vp is None):
-            return watched(op, (u, v), Tensor(y), state) if state.watch else Tensor(y)
-        parents: tuple[Any, ...]
-        constants: tuple[Any, ...]
-        if vp is None:
-            plan, parents, constants = op.left or op.plan(LEFT), (up,), (constant(b),)
-            if constants[0] is not b:
-                v = constants[0]._data
-        elif up is None:
-            plan, parents, constants = op.right or op.plan(RIGHT), (vp,), (constant(a),)
-            if constants[0] is not a:
-                u = constants[0]._data
-        else:
-            plan, parents, constants = op.both or op.plan(BOTH), (up, vp), ()
-        node = Node()
-        node.birth = next(BIRTH)
-        node.plan = plan
-        node.parents = parents
-        node.constants = constants
-        node.params = ()
-        node.saved = plan.keep(u, v, y) if plan.keep else ()
-        node.scope = state.scope
-        if exact and up is not None and vp is not None and up.shape == vp.shape and up.dtype is vp.dtype:
-            node.shape, node.dtype = up.shape, up.dtype
-        else:
-            node.shape, node.dtype = y.shape, y.dtype
         result = _new(Tensor)
-        result._data, result._node, result._info = y, node, None
+        result._data, result._node, result._info = y, None, None
+        if state.recording and (up is not None or vp is not None):
+            parents: tuple[Any, ...]
+            constants: tuple[Any, ...]
+            if vp is None:
+                plan, parents, constants = op.left or op.plan(LEFT), (up,), (constant(b),)
+                if constants[0] is not b:
+                    v = constants[0]._data
+            elif up is None:
+                plan, parents, constants = op.right or op.plan(RIGHT), (vp,), (constant(a),)
+                if constants[0] is not a:
+                    u = constants[0]._data
+            else:
+                plan, parents, constants = op.both or op.plan(BOTH), (up, vp), ()
+            node = result._node = Node()
+            node.birth = next(BIRTH)
+            node.plan = plan
+            node.parents = parents
+            node.constants = constants
+            node.params = ()
+            node.saved = plan.keep(u, v, y) if plan.keep else ()
+            node.scope = state.scope
+            if exact and up is not None and vp is not None and up.shape == vp.shape and up.dtype is vp.dtype:
+                node.shape, node.dtype = up.shape, up.dtype
+            else:
+                node.shape, node.dtype = y.shape, y.dtype
         return watched(op, (u, v), result, state) if state.watch else result
 
     return call
