@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import tinygrad7 as tg
 from tests.helpers import host
 from tinygrad7 import backend
-from tinygrad7.tensor import INSTEAD, Tensor
+from tinygrad7.names import INSTEAD
+from tinygrad7.tensor import Tensor
 
 
 def leaf(value: Any = (1.0, 2.0, 3.0), **kwargs: Any) -> Tensor:
@@ -547,7 +548,7 @@ def test_numpy_functions_without_one_raise_and_name_what_works(call: Any, named:
 
 
 def test_the_nearest_op_is_named() -> None:
-    with pytest.raises(TypeError, match=r"np\.arctan2.*the nearest op is tg\.arctan"):
+    with pytest.raises(TypeError, match=r"np\.arctan2.*the nearest is tg\.arctan;"):
         np.arctan2(leaf(), 1.0)
 
 
@@ -557,7 +558,7 @@ def test_the_nearest_op_is_named() -> None:
         (lambda t: np.hstack([t, t]), r"use tg\.concatenate or tg\.stack; "),
         (lambda t: np.sort(t), r"use tg\.take_along_axis"),
         (lambda t: np.diff(t), r"use x\[1:\] - x\[:-1\]; "),
-        (lambda t: np.fliplr(t), r"the nearest op is tg\.flip; "),
+        (lambda t: np.fliplr(t), r"the nearest is tg\.flip; "),
         (lambda t: np.round(t), r"silently: use t\.numpy\(\)"),
     ],
     ids=["hstack", "sort", "diff", "fliplr", "round"],
@@ -615,7 +616,7 @@ def test_constants_go_through_any_numpy_function() -> None:
 
 
 def test_as_array_wants_no_tensor() -> None:
-    from tinygrad7.tensor import as_array
+    from tinygrad7.arrays import as_array
 
     with pytest.raises(TypeError, match="expected an array, got a tensor"):
         as_array(leaf())
@@ -626,11 +627,32 @@ def test_a_numpy_scalar_result_can_be_written_into_as_an_array() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"),
-    [("cat", "concatenate"), ("ReLU", "nn.ReLU"), ("Adam", "optim.Adam"), ("tanhh", "tanh"), ("randn", "normal")],
+    ("name", "told"),
+    [
+        ("cat", "use tg.concatenate"),
+        ("ReLU", "use tg.nn.ReLU"),
+        ("Adam", "use tg.optim.Adam"),
+        ("tanhh", "the nearest is tg.tanh"),
+    ],
 )
-def test_a_name_that_is_elsewhere_is_told(name: str, ours: str) -> None:
-    with pytest.raises(AttributeError, match=rf"'tinygrad7' has no attribute '{name}': use tg\.{ours}$"):
+def test_a_name_that_is_elsewhere_is_told(name: str, told: str) -> None:
+    with pytest.raises(AttributeError, match=f"^module 'tinygrad7' has no attribute '{name}': {told}$"):
         getattr(tg, name)
     with pytest.raises(AttributeError, match="no attribute 'qqq'$"):
         tg.qqq
+
+
+def test_a_method_of_other_libraries_is_told() -> None:
+    t: Any = tg.tensor([1.0])
+    with pytest.raises(AttributeError, match=r"^'Tensor' object has no attribute 'view': use tg\.reshape$"):
+        t.view(1, 1)
+    with pytest.raises(AttributeError, match=r"'add_': nothing is changed in place: .*t\.assign\(value\)"):
+        t.add_(1)
+    with pytest.raises(AttributeError, match="no attribute 'qqq'$"):
+        t.qqq
+    assert not hasattr(t, "__cuda_array_interface__") and not hasattr(tg.Tensor.__new__(tg.Tensor), "_data")
+
+
+def test_a_tensor_is_not_made_by_its_class() -> None:
+    with pytest.raises(TypeError, match=r"Tensor\(\.\.\.\) wraps an array, not a list: write tg\.tensor"):
+        tg.Tensor([1.0])  # type: ignore[arg-type]

@@ -10,7 +10,6 @@
 The names below stand in reading order: tensors, ops, transforms, contexts, then what is built on them.
 """
 
-import difflib as _difflib
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
@@ -20,6 +19,7 @@ from tinygrad7.context import default_dtype, detect_anomaly, device, enable_grad
 from tinygrad7.draw import draw
 from tinygrad7.grad import gradients
 from tinygrad7.messages import AnomalyError, ShapeError
+from tinygrad7.names import instead as _instead
 from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
 from tinygrad7.ops import numpy_names as _numpy_names
 from tinygrad7.ops.compare import allclose, array_equal, isclose
@@ -245,36 +245,13 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> _Any:
     if name == "testing":  # only who asks for it needs Hypothesis
         return _import_module("tinygrad7.testing")
-    raise AttributeError(f"module 'tinygrad7' has no attribute {name!r}" + _elsewhere(name))
-
-
-_OTHERS = {  # PyTorch's and NumPy's names of what is called otherwise here
-    "cat": "concatenate",
-    "hstack": "concatenate",
-    "vstack": "concatenate",
-    "mm": "matmul",
-    "bmm": "matmul",
-    "randn": "normal",
-    "rand": "uniform",
-    "manual_seed": "seed",
-    "array": "tensor",
-    "from_numpy": "tensor",
-    "pow": "power",
-    "mul": "multiply",
-    "sub": "subtract",
-    "div": "divide",
-    "neg": "negative",
-    "permute": "transpose",
-    "unsqueeze": "expand_dims",
-    "view": "reshape",
-    "clamp": "clip",
-}
+    text = f"module 'tinygrad7' has no attribute {name!r}"
+    raise AttributeError(f"{text}: {found}" if (found := _elsewhere(name)) else text)
 
 
 def _elsewhere(name: str) -> str:
     """Where a name that was looked for here may be found."""
     for module in (nn, optim, train, data):
         if not name.startswith("_") and hasattr(module, name):
-            return f": use tg.{module.__name__.partition('.')[2]}.{name}"
-    near = [_OTHERS[name]] if name in _OTHERS else _difflib.get_close_matches(name, __all__, n=1, cutoff=0.7)
-    return f": use tg.{near[0]}" if near else ""
+            return f"use tg.{module.__name__.partition('.')[2]}.{name}"
+    return _instead(name, __all__)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import own
 from tinygrad7.backend import Array, xp
 from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import alias, pull_back
 from tinygrad7.messages import report_stale
 from tinygrad7.node import BIRTH, WRITTEN, Leaf, Node
 from tinygrad7.op import Op, Plan
-from tinygrad7.tape import own, project
+from tinygrad7.tape import project
 from tinygrad7.tensor import Tensor
 from tinygrad7.tree import leaves, rebuild, tree_map
 from tinygrad7.walk import reachable, saved_arrays, shares

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tinygrad7.arrays import as_array
 from tinygrad7.backend import writable_array, xp
 from tinygrad7.context import Scope, Setting
 from tinygrad7.messages import played_twice
@@ -12,7 +13,7 @@ from tinygrad7.node import Leaf, Node, newest_write
 from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.ops.convert import astype
 from tinygrad7.ops.reduce import sum_to
-from tinygrad7.tensor import Tensor, as_array
+from tinygrad7.tensor import Tensor
 from tinygrad7.walk import apply_rule, check_stale, fill, hand_over, on_the_way, reachable, unbroadcast, walk
 
 # ---- the walk of walk.py, recorded: for derivatives of derivatives -----------------------------------------------

@@ -34,11 +34,20 @@ class Node:
     """
 
     __slots__ = ("birth", "constants", "dtype", "params", "parents", "plan", "saved", "scope", "shape")
+    birth: int
+    plan: Any  # an op.Plan
+    parents: tuple[Any, ...]
+    constants: tuple[Any, ...]
+    saved: Any
+    params: tuple[Any, ...]
+    scope: Scope | None
+    shape: Any
+    dtype: Any
 
     @classmethod
     def make(
         cls,
-        plan: Any,  # an op.Plan
+        plan: Any,
         parents: tuple[Any, ...],
         saved: Any,
         scope: Scope | None,

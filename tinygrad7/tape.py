@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import Array, is_array, xp
+from tinygrad7.arrays import NUMBERS, operand, own
+from tinygrad7.backend import Array, xp
 from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
 from tinygrad7.node import BIRTH, Node
 from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, checked_forward, checked_rule
-from tinygrad7.tensor import NUMPY, Tensor, as_array
+from tinygrad7.tensor import NUMPY, Tensor
 
 # ---- primitive ---------------------------------------------------------------------------------------------------
 
@@ -189,11 +190,11 @@ def _binary(op: Op) -> Any:
         if isinstance(a, Tensor):
             u, up = a._data, a._node
         else:
-            u, up = (a if type(a) in _NUMBERS else operand(a)), None
+            u, up = (a if type(a) in NUMBERS else operand(a)), None
         if isinstance(b, Tensor):
             v, vp = b._data, b._node
         else:
-            v, vp = (b if type(b) in _NUMBERS else operand(b)), None
+            v, vp = (b if type(b) in NUMBERS else operand(b)), None
             if not isinstance(a, Tensor):
                 return forward(u, v)
         try:
@@ -249,7 +250,7 @@ def _general(op: Op) -> Any:
                             ".detach() it, if none is meant"
                         )
                     recorded = True
-            elif value is not None and i in tensors and type(value) not in _NUMBERS:
+            elif value is not None and i in tensors and type(value) not in NUMBERS:
                 raw[i] = operand(value)
         wrap = any(isinstance(value, Tensor) for value in given)
         result = _run(op, raw, count, given)
@@ -329,33 +330,16 @@ def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
 def project(node: Node, outputs: tuple[Array, ...]) -> tuple[Tensor, ...]:
     """A tensor for each output of an op that has several; each has a node of its own that says which it is."""
     return tuple(
-        [Tensor(y, Node.make(PICKED, (node,), (), node.scope, y.shape, y.dtype, (), (k,))) for k, y in enumerate(outputs)]
+        [
+            Tensor(y, Node.make(PICKED, (node,), (), node.scope, y.shape, y.dtype, (), (k,)))
+            for k, y in enumerate(outputs)
+        ]
     )
-
-
-_NUMBERS = frozenset({int, float, bool})
-
-
-def operand(value: Any) -> Any:
-    """A raw operand as the forward function takes it: numbers and arrays stay, lists become what ``tensor`` reads."""
-    if type(value) in _NUMBERS or type(value) is np.ndarray:
-        return value
-    if is_array(value) and not isinstance(value, np.ndarray):  # a NumPy scalar, a CuPy array
-        return value
-    return as_array(value, device=STATE.get().device)
-
-
-def own(value: Any) -> Any:
-    """``value``, copied if it is an array (or a sequence that holds arrays): later writes to it change nothing here."""
-    if isinstance(value, tuple | list):
-        copies = [own(v) for v in value]
-        return copies if isinstance(value, list) else tuple(copies)
-    return value.copy() if hasattr(value, "flags") and value.ndim else value
 
 
 def constant(value: Any) -> Any:
     """An operand without gradient as a node remembers it: a constant tensor, a Python number or None."""
-    if isinstance(value, Tensor) or type(value) in _NUMBERS or value is None:
+    if isinstance(value, Tensor) or type(value) in NUMBERS or value is None:
         return value
     array = operand(value)
     check_dtype(array.dtype)

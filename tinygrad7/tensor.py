@@ -7,21 +7,21 @@ Ops attach themselves as methods when they are registered (``tape.primitive``); 
 from __future__ import annotations
 
 import copy
-import difflib
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from tinygrad7.arrays import as_array
 from tinygrad7.backend import Array, check_device, device_of, is_array, to_device, to_numpy, writable_array, xp
 from tinygrad7.context import STATE, check_dtype
 from tinygrad7.methods import Methods
+from tinygrad7.names import instead
 from tinygrad7.node import Leaf, Node
 
 # NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
 NUMPY: dict[Any, Callable[..., Any]] = {}
-INSTEAD: dict[str, str] = {}  # name of a NumPy function that has no op -> what to write
 
 
 class Cut:
@@ -41,6 +41,8 @@ class Tensor(Methods):
     __slots__ = ("_data", "_info", "_node")
 
     def __init__(self, data: Array, node: Node | Leaf | None = None, info: str | Cut | None = None) -> None:
+        if node is None and not hasattr(data, "dtype"):
+            raise TypeError(f"Tensor(...) wraps an array, not a {type(data).__name__}: write tg.tensor(...)")
         self._data = data  # an array, or for 0-d results of NumPy a NumPy scalar; never written into by an op
         self._node = node  # None: a constant
         self._info = info  # the name of a constant, or where it was cut
@@ -274,6 +276,12 @@ class Tensor(Methods):
             raise TypeError("a recorded result cannot be pickled: pickle t.detach() or t.numpy()")
         return _restore, (type(self), self.numpy(), self.device, self.name, self.requires_grad)
 
+    if not TYPE_CHECKING:  # for type checkers a name that is not there is an error
+
+        def __getattr__(self, name: str) -> NoReturn:
+            text = f"'Tensor' object has no attribute {name!r}"
+            raise AttributeError(f"{text}: {found}" if (found := instead(name)) else text, name=name, obj=self)
+
     # ---- NumPy's protocols -----------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -295,11 +303,11 @@ class Tensor(Methods):
 
 def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """A NumPy function without a counterpart: plain arrays for constants, an error where a gradient would be lost."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
 
     def plain(value: Any) -> Any:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
             return value.numpy()
         if isinstance(value, list | tuple):
             return type(value)([plain(v) for v in value])
@@ -307,13 +315,11 @@ def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kw
 
     plain_args = [plain(a) for a in args]
     plain_kwargs = {key: plain(value) for key, value in kwargs.items()}
-    if not any(t.requires_grad for t in found):
+    if not any(t.requires_grad for t in tensors):
         return function(*plain_args, **plain_kwargs)
     ours = sys.modules[__name__.partition(".")[0]]
-    names = sorted({f.__name__ for f in NUMPY if hasattr(ours, f.__name__)})
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
-    instead = INSTEAD.get(name) or (f"the nearest op is tg.{near[0]}" if near and near[0] != name else "")
-    nearest = f"{instead}; " if instead else ""
+    names = sorted({f.__name__ for f in NUMPY if hasattr(ours, f.__name__)} - {name})
+    nearest = f"{found}; " if (found := instead(name, names)) else ""
     raise TypeError(
         f"{what} has no derivative here, and the gradient must not be lost silently: {nearest}"
         "use t.numpy() or t.detach() if no gradient is meant, or write your own op with @tg.primitive"
@@ -327,43 +333,6 @@ def _leaf(data: Array, name: str | None) -> tuple[Array, Leaf]:
 def _restore(kind: type[Tensor], value: np.ndarray, device: str, name: str | None, requires_grad: bool) -> Tensor:
     data = to_device(value.copy(), device)
     return kind(*_leaf(data, name)) if requires_grad else kind(data, None, name)
-
-
-def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:
-    """``value`` as an array: arrays keep their dtype, Python floats take the default one. May share memory."""
-    if isinstance(value, Tensor):
-        raise TypeError("expected an array, got a tensor")
-    if not is_array(value):
-        value = _from_python(value, dtype)
-    if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
-        check_dtype(value.dtype)
-    if type(value) is not np.ndarray and isinstance(value, np.ndarray):
-        value = _plain_array(value)
-    if not value.dtype.isnative:
-        value = value.astype(value.dtype.newbyteorder("="))
-    if dtype is not None and value.dtype != dtype:
-        value = value.astype(dtype)
-    return to_device(value, device)
-
-
-def _plain_array(value: np.ndarray) -> np.ndarray:
-    """A subclass's values without what it means by operators: ``np.matrix`` multiplies otherwise. May share memory."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise TypeError(
-            "a masked array has elements without value: use array.filled(0) and the mask in tg.where(~array.mask, x, 0)"
-        )
-    return np.asarray(value)
-
-
-def _from_python(value: Any, dtype: Any = None) -> np.ndarray:
-    """Numbers and nested lists of them, floats in the default dtype unless one is given; may hold constant tensors."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"the nested lists are ragged (their lengths differ): {error}") from None
-    if dtype is None and array.dtype.kind == "f" and not hasattr(value, "__array__"):
-        return array.astype(STATE.get().dtype)
-    return array
 
 
 def tensor(

@@ -10,11 +10,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from tinygrad7.arrays import as_array
 from tinygrad7.backend import is_array, xp
 from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import alias, gradients
 from tinygrad7.ops.shape import stack
-from tinygrad7.tensor import Tensor, as_array, tensor
+from tinygrad7.tensor import Tensor, tensor
 from tinygrad7.tree import leaves, rebuild, tree_map
 
 Fun = Callable[..., Any]

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, overload
 
+from tinygrad7.arrays import as_array
 from tinygrad7.backend import Array, to_numpy
 from tinygrad7.context import Setting, path
 from tinygrad7.grad import call_reference
 from tinygrad7.messages import describe, report_stale
 from tinygrad7.node import WRITTEN, Leaf, Node
 from tinygrad7.op import PICKED, arguments, inputs
-from tinygrad7.tensor import Tensor, as_array
+from tinygrad7.tensor import Tensor
 from tinygrad7.walk import fill, reachable, saved_arrays, walk
 
 

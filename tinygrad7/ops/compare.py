@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import operand
 from tinygrad7.messages import explain
 from tinygrad7.ops.elementwise import _module, _plain
-from tinygrad7.tape import function, operand
+from tinygrad7.tape import function
 from tinygrad7.tensor import NUMPY, Tensor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygrad7.arrays import as_array
 from tinygrad7.backend import device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.ops.elementwise import _plain, sqrt, square
@@ -11,7 +12,7 @@ from tinygrad7.ops.reduce import mean, sum_to
 from tinygrad7.ops.shape import _reshape
 from tinygrad7.random import generator
 from tinygrad7.tape import primitive
-from tinygrad7.tensor import Tensor, as_array
+from tinygrad7.tensor import Tensor
 
 
 def _linear_domain(pick: Pick) -> Call:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import as_array
 from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
@@ -17,7 +18,7 @@ from tinygrad7.ops.elementwise import _plain, abs, relu, softplus, square, where
 from tinygrad7.ops.indexing import take_along_axis
 from tinygrad7.ops.reduce import log_softmax, mean, sum
 from tinygrad7.tape import primitive
-from tinygrad7.tensor import Tensor, as_array
+from tinygrad7.tensor import Tensor
 
 
 def _check_reduction(name: str, reduction: str) -> None:

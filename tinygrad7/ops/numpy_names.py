@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad7.ops import indexing, linalg, reduce, shape
 from tinygrad7.ops.convert import astype, copy
 from tinygrad7.ops.elementwise import clip, where
-from tinygrad7.tensor import INSTEAD, NUMPY
+from tinygrad7.tensor import NUMPY
 
 _EXTREME = "a=x axis out! keepdims initial! where!"
 _SPREAD = "a=x axis dtype! out! ddof keepdims where! mean! correction=ddof"
@@ -95,30 +95,6 @@ def _einsum(subscripts: Any, *operands: Any, optimize: Any = None, **other: Any)
     return linalg.einsum(subscripts, *operands)
 
 
-_JOIN = "use tg.concatenate or tg.stack"
-_INSTEAD = {  # functions without a counterpart, whose nearest op has another name
-    **dict.fromkeys(["hstack", "vstack", "dstack", "column_stack", "append", "block", "insert"], _JOIN),
-    **dict.fromkeys(
-        ["sort", "median", "percentile", "quantile"], "use tg.take_along_axis(x, x.numpy().argsort(), axis)"
-    ),
-    **dict.fromkeys(["nansum", "nanmean", "nanmax", "nanmin"], "use tg.where(mask, x, 0) and the op on it"),
-    **dict.fromkeys(["atleast_1d", "atleast_2d", "atleast_3d"], "use tg.reshape or tg.expand_dims"),
-    **dict.fromkeys(["array_split", "hsplit", "vsplit", "dsplit"], "use tg.split"),
-    **dict.fromkeys(["inner", "vecdot", "vdot", "kron", "trace", "diagonal", "diag", "cross"], "use tg.einsum"),
-    "diff": "use x[1:] - x[:-1]",
-    "average": "use tg.mean, or tg.sum(w * x) / tg.sum(w)",
-    "ptp": "use tg.max(x) - tg.min(x)",
-    "reciprocal": "use 1 / x",
-    "hypot": "use tg.norm of both stacked",
-    "logaddexp": "use tg.logsumexp of both stacked",
-    "vector_norm": "use tg.norm",
-    "matrix_transpose": "use tg.swapaxes(x, -1, -2)",
-    "repeat": "use tg.take with repeated indices",
-    "rollaxis": "use tg.moveaxis",
-    "cbrt": "use tg.sign(x) * tg.abs(x) ** (1 / 3)",
-}
-
-INSTEAD.update(_INSTEAD)
 for _function, (_ours, _text) in _ARGUMENTS.items():
     NUMPY[_function] = _with_numpys_arguments(_function, _ours, _text)
 NUMPY[np.einsum] = _einsum

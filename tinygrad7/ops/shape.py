@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import operand
 from tinygrad7.backend import xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
-from tinygrad7.tape import function, operand, primitive
+from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor
 
 

@@ -1,0 +1,66 @@
+"""What comes in: numbers, nested lists and arrays of others become arrays of one of the backends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad7.backend import Array, is_array, to_device
+from tinygrad7.context import STATE, check_dtype
+
+NUMBERS = frozenset({int, float, bool})  # the Python numbers that ops take as they are
+
+
+def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:
+    """``value`` as an array: arrays keep their dtype, Python floats take the default one. May share memory."""
+    if hasattr(value, "_node"):
+        raise TypeError("expected an array, got a tensor")
+    if not is_array(value):
+        value = _from_python(value, dtype)
+    if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
+        check_dtype(value.dtype)
+    if type(value) is not np.ndarray and isinstance(value, np.ndarray):
+        value = _plain_array(value)
+    if not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
+    if dtype is not None and value.dtype != dtype:
+        value = value.astype(dtype)
+    return to_device(value, device)
+
+
+def _plain_array(value: np.ndarray) -> np.ndarray:
+    """A subclass's values without what it means by operators: ``np.matrix`` multiplies otherwise. May share memory."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            "a masked array has elements without value: use array.filled(0) and the mask in tg.where(~array.mask, x, 0)"
+        )
+    return np.asarray(value)
+
+
+def _from_python(value: Any, dtype: Any = None) -> np.ndarray:
+    """Numbers and nested lists of them, floats in the default dtype unless one is given; may hold constant tensors."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"the nested lists are ragged (their lengths differ): {error}") from None
+    if dtype is None and array.dtype.kind == "f" and not hasattr(value, "__array__"):
+        return array.astype(STATE.get().dtype)
+    return array
+
+
+def operand(value: Any) -> Any:
+    """A raw operand as the forward function takes it: numbers and arrays stay, lists become what ``tensor`` reads."""
+    if type(value) in NUMBERS or type(value) is np.ndarray:
+        return value
+    if is_array(value) and not isinstance(value, np.ndarray):  # a NumPy scalar, a CuPy array
+        return value
+    return as_array(value, device=STATE.get().device)
+
+
+def own(value: Any) -> Any:
+    """``value``, copied if it is an array (or a sequence that holds arrays): later writes to it change nothing here."""
+    if isinstance(value, tuple | list):
+        copies = [own(v) for v in value]
+        return copies if isinstance(value, list) else tuple(copies)
+    return value.copy() if hasattr(value, "flags") and value.ndim else value

@@ -1,0 +1,73 @@
+"""Names that people bring along: what NumPy and PyTorch call what is called otherwise here, or is not here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_JOIN = "use tg.concatenate or tg.stack"
+_CHOOSE = "use tg.tensor(t, requires_grad=True), or t.detach() to cut"
+INSTEAD: dict[str, str] = {
+    # NumPy's functions
+    **dict.fromkeys(["hstack", "vstack", "dstack", "column_stack", "append", "block", "insert"], _JOIN),
+    **dict.fromkeys(
+        ["sort", "median", "percentile", "quantile"], "use tg.take_along_axis(x, x.numpy().argsort(), axis)"
+    ),
+    **dict.fromkeys(["nansum", "nanmean", "nanmax", "nanmin"], "use tg.where(mask, x, 0) and the op on it"),
+    **dict.fromkeys(["atleast_1d", "atleast_2d", "atleast_3d"], "use tg.reshape or tg.expand_dims"),
+    **dict.fromkeys(["array_split", "hsplit", "vsplit", "dsplit", "chunk"], "use tg.split"),
+    **dict.fromkeys(["inner", "vecdot", "vdot", "kron", "trace", "diagonal", "diag", "cross"], "use tg.einsum"),
+    "array": "use tg.tensor",
+    "average": "use tg.mean, or tg.sum(w * x) / tg.sum(w)",
+    "cbrt": "use tg.sign(x) * tg.abs(x) ** (1 / 3)",
+    "diff": "use x[1:] - x[:-1]",
+    "hypot": "use tg.norm of both stacked",
+    "logaddexp": "use tg.logsumexp of both stacked",
+    "matrix_transpose": "use tg.swapaxes(x, -1, -2)",
+    "ptp": "use tg.max(x) - tg.min(x)",
+    "reciprocal": "use 1 / x",
+    "repeat": "use tg.take with repeated indices",
+    "rollaxis": "use tg.moveaxis",
+    "vector_norm": "use tg.norm",
+    # PyTorch's functions and methods
+    **dict.fromkeys(["mm", "bmm", "mv", "addmm"], "use tg.matmul, or @"),
+    **dict.fromkeys(["view", "view_as", "unflatten"], "use tg.reshape"),
+    **dict.fromkeys(["float", "double", "half", "int", "long", "bool", "type"], 'use t.astype("float32")'),
+    **dict.fromkeys(["from_numpy", "as_tensor", "FloatTensor"], "use tg.tensor"),
+    **dict.fromkeys(["gather", "index_select", "masked_select"], "use x[index], tg.take or tg.take_along_axis"),
+    **dict.fromkeys(["randn", "randn_like"], "use tg.normal"),
+    **dict.fromkeys(["rand", "rand_like"], "use tg.uniform"),
+    **dict.fromkeys(["requires_grad_", "retain_grad"], _CHOOSE),
+    "cat": "use tg.concatenate",
+    "clamp": "use tg.clip",
+    "clone": "use tg.copy",
+    "contiguous": "leave it out: layout does not matter here",
+    "cpu": 'use t.to("cpu")',
+    "cuda": 'use t.to("cuda")',
+    "dim": "use t.ndim",
+    "div": "use tg.divide",
+    "expand": "use tg.broadcast_to",
+    "full_like": "use tg.full(t.shape, value)",
+    "linspace": "use tg.tensor(np.linspace(...))",
+    "manual_seed": "use tg.seed",
+    "mul": "use tg.multiply",
+    "neg": "use tg.negative",
+    "numel": "use t.size",
+    "one_hot": "use tg.eye(n)[classes]",
+    "permute": "use tg.transpose",
+    "pow": "use tg.power",
+    "sub": "use tg.subtract",
+    "t": "use t.T",
+    "unsqueeze": "use tg.expand_dims",
+    "zero_grad": "use optimizer.zero_grad(), or t.grad = None",
+}
+
+
+def instead(name: str, known: Iterable[str] = ()) -> str:
+    """What to write in place of ``name``: as listed above, else the nearest of the ``known`` names, else nothing."""
+    if name in INSTEAD:
+        return INSTEAD[name]
+    if name.endswith("_") and not name.startswith("_"):
+        return "nothing is changed in place: write x = x + y, or t.assign(value) for a leaf between training steps"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"the nearest is tg.{near[0]}" if near else ""
