@@ -147,6 +147,14 @@ def test_scopes_and_steps_nest_and_are_read_from_the_node() -> None:
         assert (x + 1)._node.scope.step == 1
 
 
+def test_a_time_step_is_an_integer() -> None:
+    for wrong in ("a", 1.5, None):
+        with pytest.raises(TypeError, match=r"step: a time step is an integer, not .*tg\.scope\(name\)"):
+            tg.step(wrong)  # type: ignore[arg-type]
+    with tg.step(np.int64(3)):
+        assert path(leaf().tanh()._node.scope) == ("t=3",)
+
+
 def test_a_scope_ends_when_its_block_raises() -> None:
     with pytest.raises(KeyError), tg.scope("a"), tg.step(0):
         raise KeyError
@@ -505,8 +513,11 @@ def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
 
 
 def test_wrong_arguments_are_told_with_the_ops_signature() -> None:
-    with pytest.raises(TypeError, match=r"softmax\(x: .*axis.*\).*unexpected keyword argument 'dim'"):
+    told = r"^softmax\(x, axis=-1\): got an unexpected keyword argument 'dim'; dim is called axis here$"
+    with pytest.raises(TypeError, match=told):
         tg.softmax(leaf(), dim=0)
+    with pytest.raises(TypeError, match=r"^sum\(x, axis=None, keepdims=False\): .*; keepdim is called keepdims here$"):
+        leaf().sum(keepdim=True)
     with pytest.raises(TypeError, match=r"softmax\(.*: too many positional arguments"):
         tg.softmax(leaf(), 0, 1)
     with pytest.raises(TypeError, match=r"softmax\(.*: missing a required argument: 'x'"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -294,9 +295,11 @@ class scope:
 
 
 class step(scope):
-    """Ops recorded inside belong to time step ``t``: ``with step(t): h = cell(x[t], h)``."""
+    """Ops recorded inside belong to time step ``t``, an integer: ``with step(t): h = cell(x[t], h)``."""
 
     __slots__ = ()
 
     def __init__(self, t: int) -> None:
-        super().__init__("t", int(t), kind="step")
+        if not hasattr(t, "__index__"):
+            raise TypeError(f"step: a time step is an integer, not {t!r}; a place with a name is tg.scope(name)")
+        super().__init__("t", operator.index(t), kind="step")

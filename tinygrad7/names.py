@@ -62,6 +62,8 @@ INSTEAD: dict[str, str] = {
     "zero_grad": "use optimizer.zero_grad(), or t.grad = None",
 }
 
+ARGUMENTS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}  # PyTorch's: ours
+
 
 def instead(name: str, known: Iterable[str] = ()) -> str:
     """What to write in place of ``name``: as listed above, else the nearest of the ``known`` names, else nothing."""

@@ -29,13 +29,14 @@ class Op:
         self.name = forward.__name__.strip("_")
         self.doc = inspect.getdoc(forward) or ""
         self.outputs = outputs  # None: one array; 0: a tuple whose length depends on the input
-        self.signature = inspect.signature(forward)
-        kinds = [(p.name, p.kind) for p in self.signature.parameters.values()]
+        parameters = [p.replace(annotation=p.empty) for p in inspect.signature(forward).parameters.values()]
+        self.signature = inspect.Signature(parameters)  # as messages show it
+        kinds = [(p.name, p.kind) for p in parameters]
         self.variadic = next((name for name, kind in kinds if kind is inspect.Parameter.VAR_POSITIONAL), None)
         self.names = [name for name, kind in kinds]
         self.positional = [name for name, kind in kinds if kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         self.keywords = [name for name, kind in kinds if kind is inspect.Parameter.KEYWORD_ONLY]
-        self.defaults = {p.name: p.default for p in self.signature.parameters.values() if p.default is not p.empty}
+        self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.rules: dict[str, Callable[..., Any]] = {}
         self.into: dict[str, Callable[..., None]] = {}
         self.joint: Callable[..., Any] | None = None

@@ -13,7 +13,9 @@ _default: list[np.random.Generator] = []  # made when first used: importing nump
 
 
 def seed(n: int | None) -> None:
-    """Start the generator of all random ops without ``rng=`` from ``n`` (None: from the system's entropy)."""
+    """Start the generator of all random ops without ``rng=`` from ``n`` ≥ 0 (None: from the system's entropy)."""
+    if n is not None and (not hasattr(n, "__index__") or n < 0):
+        raise ValueError(f"seed: the seed is an integer from 0 on, or None, not {n!r}")
     _default[:] = [np.random.default_rng(n)]
 
 

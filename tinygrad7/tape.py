@@ -16,6 +16,7 @@ from tinygrad7.arrays import NUMBERS, operand, own
 from tinygrad7.backend import Array, xp
 from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
+from tinygrad7.names import ARGUMENTS
 from tinygrad7.node import BIRTH, Node
 from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, checked_forward, checked_rule
 from tinygrad7.tensor import NUMPY, Tensor
@@ -314,7 +315,8 @@ def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[An
     try:
         op.signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{op.name}{op.signature}: {error}") from None
+        meant = [f"; {theirs} is called {ours} here" for theirs, ours in ARGUMENTS.items() if theirs in kwargs]
+        raise TypeError(f"{op.name}{op.signature}: {error}{''.join(meant)}") from None
     raise AssertionError(f"{op.name}: the signature takes what this function does not")
 
 

@@ -319,8 +319,9 @@ roll.vjp(x=_roll_back)
 @function(method=False)
 def tile(x: Any, reps: Any) -> Any:
     """x repeated ``reps`` times along each axis, as ``numpy.tile``; the gradient sums over the copies."""
-    counts = (reps,) if isinstance(reps, int | np.integer) else tuple(reps)
-    shape = shape_of(x)
+    shape, counts = shape_of(x), tuple(np.atleast_1d(reps).tolist())
+    if not all(isinstance(n, int) and n >= 0 for n in counts):
+        raise ValueError(f"tile: reps is a number of copies for each axis, integers from 0 on, not {reps!r}")
     counts = (1,) * (len(shape) - len(counts)) + counts
     shape = (1,) * (len(counts) - len(shape)) + shape
     apart = _reshape(x, tuple([n for size in shape for n in (1, size)]))
@@ -350,6 +351,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
     elements of x, whose gradients add up. Raises ``ValueError`` for another mode, ``ShapeError`` for widths of
     another form."""
     shape = shape_of(x)
+    if not shape:
+        raise ShapeError("pad: a 0-d tensor has no axis to pad; x.reshape(1) has one")
+    if np.asarray(pad_width).dtype.kind not in "iu":
+        raise TypeError(f"pad: pad_width counts elements, in integers, not {pad_width!r}")
     try:
         widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (len(shape), 2))]
     except ValueError:
