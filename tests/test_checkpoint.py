@@ -187,3 +187,25 @@ def test_a_function_that_computes_something_else_the_second_time_is_refused() ->
 
     with pytest.raises(RuntimeError, match=r"checkpoint: the function gave 1 output\(s\) .* and 2 when it ran again"):
         tg.checkpoint(f, x)[0].sum().backward()
+
+
+@pytest.mark.parametrize("size", [0.5, 1e-30])
+def test_a_function_that_computes_other_values_the_second_time_is_refused(size: float) -> None:
+    constant = tg.tensor(np.full(4, size, np.float32))
+    x, _ = leaves()
+    y = tg.checkpoint(lambda a: a * constant, x)
+    constant.assign(constant.numpy() * 1.01)
+    with pytest.raises(
+        RuntimeError, match="checkpoint: the function gave other values when it ran again.*as an argument"
+    ):
+        y.sum().backward()
+
+
+def test_values_that_are_not_finite_are_the_same_when_they_come_again() -> None:
+    x = tg.tensor(placed(np.array([0.0, 1.0, -1.0, 2.0], np.float32)), requires_grad=True)
+    with np.errstate(all="ignore"):
+        y = tg.checkpoint(lambda a: tg.stack([tg.log(a), a / 0.0]), x)
+        y.sum().backward()
+        empty = tg.checkpoint(lambda a: a[:0] * 2, x)
+        empty.sum().backward()
+    assert not np.isfinite(y.numpy()).all()
