@@ -489,6 +489,43 @@ def test_a_users_forward_function_and_rule_must_give_arrays(wrong: Any, forget: 
         rule_gives_no_array(leaf()).sum().backward()
 
 
+@pytest.mark.host  # CuPy has no read-only arrays
+def test_a_users_function_cannot_write_into_what_it_was_given(forget: Any) -> None:
+    @tg.primitive("2x")
+    def doubled_in_place(x: Any) -> Any:
+        x *= 2
+        return x
+
+    x = leaf()
+    with pytest.raises(TypeError, match="^doubled_in_place: the forward function writes into an array.*not x \\*= 2$"):
+        doubled_in_place(x)
+    assert x.tolist() == [1, 2, 3]
+
+    @tg.primitive("2x")
+    def doubled_with_a_greedy_rule(x: Any) -> Any:
+        return 2 * x
+
+    def in_place(g: Any) -> Any:
+        g *= 2
+        return g
+
+    doubled_with_a_greedy_rule.vjp(x=in_place)
+    with pytest.raises(TypeError, match="^doubled_with_a_greedy_rule: the rule of 'x' writes into an array"):
+        (doubled_with_a_greedy_rule(x) + x).sum().backward()
+
+    @tg.primitive("a, b", reference=lambda a: (a, 2 * a), outputs=2)
+    def fused_with_a_greedy_rule(a: Any) -> Any:
+        return (a.copy(), 2 * a), None
+
+    @fused_with_a_greedy_rule.joint_vjp
+    def rule(g: Any) -> Any:
+        g[0].fill(0)
+        return (g[0],)
+
+    with pytest.raises(TypeError, match="^fused_with_a_greedy_rule: the joint rule writes into an array"):
+        (fused_with_a_greedy_rule(x)[0] + x).sum().backward()
+
+
 def test_several_outputs_must_be_a_tuple_of_arrays(forget: Any) -> None:
     @tg.primitive("f", outputs=2)
     def gives_one_of_two(x: Any) -> Any:

@@ -379,11 +379,10 @@ def test_a_rule_that_writes_into_its_cotangent_is_found() -> None:
         return 2 * g
 
     doubles_in_place.vjp(x=rule)
-    with pytest.raises(GradientError):
+    with pytest.raises((GradientError, TypeError)):  # NumPy's arrays are lent to it read-only, CuPy's cannot be
         check_gradients(lambda x: doubles_in_place(x) * x, np.array([0.5, 1.0]), order=1)
 
 
-@pytest.mark.host
 @pytest.mark.host  # elsewhere the input is copied to the device first
 def test_a_function_that_writes_into_its_input_is_found() -> None:
     x = np.array([1.0, 2.0])

@@ -64,3 +64,14 @@ def own(value: Any) -> Any:
         copies = [own(v) for v in value]
         return copies if isinstance(value, list) else tuple(copies)
     return value.copy() if hasattr(value, "flags") and value.ndim else value
+
+
+def lent(value: Any) -> Any:
+    """``value`` for a user's function: a NumPy array, also in a tuple, as a view that cannot be written into."""
+    if isinstance(value, tuple):
+        return tuple([lent(v) for v in value])
+    if type(value) is not np.ndarray:
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return view

@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tinygrad7.arrays import lent
 from tinygrad7.backend import is_array
 from tinygrad7.node import Node
 
@@ -221,31 +222,29 @@ def arguments(node: Node, operands: Sequence[Any]) -> tuple[list[Any], dict[str,
 
 
 def checked_forward(op: Op) -> Callable[..., Any]:
-    """A user's forward function, held to giving arrays."""
+    """A user's forward function, held to giving arrays and to leaving its arguments as they are."""
     forward = op.forward
 
     @functools.wraps(forward)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        result = forward(*args, **kwargs)
+        result = _lending(f"{op.name}: the forward function", forward, args, kwargs)
         found = result[0] if op.reference is not None and isinstance(result, tuple) and len(result) == 2 else result
         several = op.outputs is not None
         if (several and isinstance(found, tuple) and all(map(is_array, found))) or (not several and is_array(found)):
             return result
         wanted = "a tuple of arrays" if several else "an array"
         wanted = f"({wanted}, residuals)" if op.reference is not None else wanted
-        error = TypeError(f"{op.name}: the forward function must return {wanted}, it returned a {type(found).__name__}")
-        error.explained = True  # type: ignore[attr-defined]
-        raise error
+        raise _told(f"{op.name}: the forward function must return {wanted}, it returned a {type(found).__name__}")
 
     return checked
 
 
 def checked_rule(op: Op, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's rule, held to giving an array or, recorded, a tensor."""
+    """A user's rule, held to giving an array or, recorded, a tensor, and to leaving what it is given as it is."""
 
     @functools.wraps(rule)
     def checked(*args: Any) -> Any:
-        part = rule(*args)
+        part = _lending(f"{op.name}: the rule of {name!r}", rule, args, {})
         if hasattr(part, "dtype"):
             return part
         raise TypeError(
@@ -254,3 +253,25 @@ def checked_rule(op: Op, name: str, rule: Callable[..., Any]) -> Callable[..., A
         )
 
     return checked
+
+
+def checked_joint(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's joint rule, held to leaving what it is given as it is."""
+    return functools.wraps(rule)(lambda *args: _lending(f"{op.name}: the joint rule", rule, args, {}))
+
+
+def _lending(what: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A user's function called with arrays that it cannot write into: others hold them too."""
+    try:
+        return function(*lent(args), **kwargs)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise _told(f"{what} writes into an array that it was given: make a new one, x * 2 and not x *= 2") from error
+
+
+def _told(message: str) -> TypeError:
+    """An error that says all there is to say, and is not explained again."""
+    error = TypeError(message)
+    error.explained = True  # type: ignore[attr-defined]
+    return error

@@ -18,7 +18,7 @@ from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
 from tinygrad7.names import ARGUMENTS
 from tinygrad7.node import BIRTH, Node
-from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, checked_forward, checked_rule
+from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, checked_forward, checked_joint, checked_rule
 from tinygrad7.tensor import NUMPY, Tensor
 
 # ---- primitive ---------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
 
 
 def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
-    op.joint = rule
+    op.joint = rule if op.module.startswith("tinygrad7.") else checked_joint(op, rule)
     op.tensors = [i for i, name in enumerate(op.names) if name in op.positional and name not in op.static]
     op.forget_plans()
     return rule
