@@ -430,12 +430,14 @@ def test_nothing_overflows_at_a_thousand(dtype: str) -> None:
     np.testing.assert_array_equal(g, [0, 1, 0])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu_at_its_ends(dtype: str, approximate: str) -> None:
-    y, g = value_and_gradient(lambda x: tg.gelu(x, approximate=approximate), [-1000.0, 0.0, 1000.0], dtype)
-    np.testing.assert_array_equal(y, [0, 0, 1000])
-    np.testing.assert_array_equal(g, [0, 0.5, 1])
+    end = float(np.finfo(dtype).max) / 2
+    x = [-end, -1000.0, -41.0, 0.0, 41.0, 1000.0, end]
+    y, g = value_and_gradient(lambda x: tg.gelu(x, approximate=approximate), x, dtype)
+    np.testing.assert_array_equal(y, [0, 0, 0, 0, 41, 1000, end])
+    np.testing.assert_array_equal(g, [0, 0, 0, 0.5, 1, 1, 1])
 
 
 def test_logsumexp_of_nothing_likely_is_minus_infinity_without_a_nan() -> None:

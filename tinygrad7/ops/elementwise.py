@@ -285,16 +285,19 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     Φ is the normal distribution function. ``approximate="tanh"``: y = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))).
     Raises ``ValueError`` for another ``approximate``. Hendrycks and Gimpel, 2016."""
     if approximate == "tanh":
-        return 0.5 * x * (1 + xp(x).tanh(_GELU * (x + 0.044715 * x * x * x)))
+        c = xp(x).clip(x, -_FAR, _FAR)
+        return 0.5 * x * (1 + xp(x).tanh(_GELU * (c + 0.044715 * c * c * c)))
     if approximate != "none":
         raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
     return 0.5 * x * (1 + erf.op.forward(x * math.sqrt(0.5)))
 
 
 _GELU = math.sqrt(2 / math.pi)
+_FAR = 40  # from here on Φ and tanh are 0 or 1 in float64, and in float16 x³ is still finite
 
 
 def _gelu_rule(g: Any, x: Any, approximate: str) -> Any:
+    x = clip(x, -_FAR, _FAR)
     if approximate == "none":
         return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
     t = tanh(_GELU * (x + 0.044715 * x * x * x))
