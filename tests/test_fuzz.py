@@ -59,7 +59,7 @@ def test_what_does_not_fit_raises_in_both(program: Program) -> None:
         assert program.steps[-1].op in str(ours), f"{ours} does not name the op {program.steps[-1].op}"
 
 
-@settings(quiet, max_examples=15)
+@settings(quiet, max_examples=max(15, settings().max_examples // 5))
 @given(strategies.programs(max_steps=4), st.integers(0, 2**32 - 1))
 def test_second_derivatives_of_programs(program: Program, seed: int) -> None:
     with np.errstate(all="ignore"):

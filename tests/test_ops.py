@@ -485,6 +485,19 @@ def test_power_at_zero() -> None:
     np.testing.assert_array_equal(second, [2, 2])
 
 
+def test_mixed_derivatives_of_power_at_exponent_zero() -> None:
+    tiny = np.finfo(np.float64).smallest_subnormal
+    a = tg.tensor([0.5, 2.0, 0.0, tiny], dtype="float64", requires_grad=True)
+    b = tg.tensor(np.zeros(4), requires_grad=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_base, by_exponent = tg.gradients((a**b).sum(), [a, b], create_graph=True)
+        np.testing.assert_array_equal(by_base.numpy(), np.zeros(4))
+        (mixed,) = tg.gradients(by_base.sum(), [b])
+        (mixed_too,) = tg.gradients(by_exponent.sum(), [a])
+    np.testing.assert_array_equal(mixed.numpy()[:2], [2.0, 0.5])
+    np.testing.assert_array_equal(mixed_too.numpy()[:2], [2.0, 0.5])
+
+
 def test_where_sends_exact_zeros_even_past_infinity() -> None:
     x = tg.tensor([0.0, 4.0], dtype="float64", requires_grad=True)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -183,7 +183,8 @@ def power(a: Any, b: Any) -> Any:
 def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * b if b == 1 else where(False, g, 0) if b == 0 else g * (b * a ** (b - 1))
-    return where(b == 0, 0, g * b * power(a, where(b == 0, 1, b - 1)))
+    over = (b == 0) & ~(abs(a) > np.finfo(a.dtype).tiny)  # where b aᵇ⁻¹ is 0 but aᵇ⁻¹ is no number
+    return where(over, 0, g * b * power(where(over, 1, a), b - 1))
 
 
 def _power_exponent(g: Any, y: Any, a: Any) -> Any:
