@@ -136,7 +136,9 @@ def test_jvp_is_the_jacobian_times_a_vector() -> None:
     np.testing.assert_array_equal(unmoved, np.zeros(2))
     with pytest.raises(ValueError, match=r"jvp: the direction has shape \(2,\), the value \(3,\)"):
         tg.jvp(mix, (X,), (V[:2],))
-    with pytest.raises(ValueError, match=r"jvp: the direction has 2 leaves, 1 are needed"):
+    with pytest.raises(
+        ValueError, match=r"jvp: the direction must be nested .*: a tuple of 1 entries is needed .*of 2"
+    ):
         tg.jvp(mix, (X,), (V, V))
 
 
@@ -219,6 +221,25 @@ def test_forward_and_backward_are_each_others_transpose(seed: int) -> None:
     assert u @ host(dy) == pytest.approx(host(pulled) @ v, rel=1e-9, abs=1e-9)
 
 
+def test_directions_and_cotangents_are_matched_by_key() -> None:
+    def f(p: Any) -> Any:
+        return {"y": tg.sum(p["a"] ** 3), "z": tg.sum(p["b"] * p["a"])}
+
+    x = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
+    turned = {"b": np.array([0.0, 0.0]), "a": np.array([1.0, 0.0])}
+    _, dy = tg.jvp(f, (x,), (turned,))
+    assert dy["y"].item() == 3.0 and dy["z"].item() == 3.0
+    product = tg.hvp(lambda p: f(p)["y"], x, turned)
+    np.testing.assert_array_equal(product["a"], [6.0, 0.0])
+    np.testing.assert_array_equal(product["b"], [0.0, 0.0])
+    _, pull = tg.vjp(f, x)
+    (bar,) = pull({"z": 0.0, "y": 1.0})
+    np.testing.assert_array_equal(bar["a"], [3.0, 12.0])
+    for wrong in ({"a": turned["a"]}, {"x": 1.0, "y": 2.0}, [turned["a"], turned["b"]], 1.0):
+        with pytest.raises(ValueError, match=r"hvp: the vector must be nested like .* a dict of the keys \['a', 'b'\]"):
+            tg.hvp(lambda p: f(p)["y"], x, wrong)
+
+
 def test_messages() -> None:
     with pytest.raises(ValueError, match=r"must return one scalar tensor, it returned shape \(3,\)"):
         tg.grad(lambda x: x * 2)(X)
@@ -230,5 +251,3 @@ def test_messages() -> None:
         tg.vjp(lambda x: X, X)
     with pytest.raises(TypeError, match=r"with respect to a int64 value: give it a floating dtype"):
         tg.grad(lambda x: tg.sum(x * 1.0))(np.arange(3))
-    with pytest.raises(ValueError, match=r"trees of 1 and 2 leaves do not match"):
-        tg.tree.tree_map(lambda a, b: a, [1], [1, 2])

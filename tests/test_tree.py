@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad7 as tg
-from tinygrad7.tree import leaves, rebuild, tree_map
+from tinygrad7.tree import leaves, matched, rebuild, tree_map
 from tinygrad7.walk import contributions
 
 Pair = namedtuple("Pair", "a b")
@@ -28,7 +28,7 @@ TREES = st.recursive(
 def test_what_is_taken_apart_can_be_put_together(tree: Any) -> None:
     assert rebuild(tree, iter(leaves(tree))) == tree
     assert leaves(tree_map(lambda x: x + 1, tree)) == [x + 1 for x in leaves(tree)]
-    assert tree_map(lambda x, y: x - y, tree, tree) == tree_map(lambda x: 0, tree)
+    assert matched(tree, tree_map(lambda x: -x, tree), "twin") == [-x for x in leaves(tree)]
 
 
 def test_named_tuples_keep_their_type_and_dicts_their_order() -> None:
@@ -36,9 +36,19 @@ def test_named_tuples_keep_their_type_and_dicts_their_order() -> None:
     assert found == {"z": Pair(2, [4]), "a": (6,)} and type(found["z"]) is Pair and list(found) == ["z", "a"]
 
 
-def test_trees_of_different_sizes_do_not_match() -> None:
-    with pytest.raises(ValueError, match="trees of 2 and 1 leaves do not match: nest both in the same way"):
-        tree_map(lambda x, y: x, [1, 2], [3])
+def test_dicts_are_matched_by_key_and_other_forms_refused() -> None:
+    assert matched({"a": 1, "b": [2]}, {"b": [20], "a": 10}, "v") == [10, 20]
+    told = (
+        r"^v must be nested like the value it belongs to: a list of 2 entries is needed there, not a list of 1 entries$"
+    )
+    with pytest.raises(ValueError, match=told):
+        matched([1, 2], [3], "v")
+    with pytest.raises(
+        ValueError, match=r"a dict of the keys \['a'\] is needed there, not a dict of the keys \['b'\]$"
+    ):
+        matched({"a": 1}, {"b": 1}, "v")
+    with pytest.raises(ValueError, match=r"a tuple of 1 entries is needed there, not a float$"):
+        matched((1,), 2.0, "v")
 
 
 def test_an_output_of_an_op_has_no_rule_of_its_own() -> None:

@@ -16,7 +16,7 @@ from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import alias, gradients
 from tinygrad7.ops.shape import stack
 from tinygrad7.tensor import Tensor, tensor
-from tinygrad7.tree import leaves, rebuild, tree_map
+from tinygrad7.tree import leaves, matched, rebuild, tree_map
 
 Fun = Callable[..., Any]
 
@@ -132,7 +132,7 @@ def vjp(f: Fun, *xs: Any) -> tuple[Any, Fun]:
         outputs = _outputs(y, "vjp")
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        seeds = _like(cotangent, outputs, y, "vjp: the cotangent")
+        seeds = _like(cotangent, y, "vjp: the cotangent")
         again = keep or _recorded(cotangent)
         found = gradients(outputs, leaves(inner), seeds, create_graph=again, unreached="zero")
         return tuple(_result(rebuild(inner, iter(found)), again))
@@ -140,15 +140,10 @@ def vjp(f: Fun, *xs: Any) -> tuple[Any, Fun]:
     return _result(y, keep), pull
 
 
-def _like(values: Any, models: list[Tensor], tree: Any, what: str) -> list[Any]:
-    """The leaves of ``values`` as tensors with the dtype and device of ``models``, checked against their shapes."""
-    found = leaves(values) if isinstance(tree, list | tuple | dict) else [values]
-    if len(found) != len(models):
-        raise ValueError(
-            f"{what} has {len(found)} leaves, {len(models)} are needed: nest it like the value it belongs to"
-        )
+def _like(values: Any, tree: Any, what: str) -> list[Any]:
+    """The leaves of ``values`` as tensors, each with the dtype and device of its place in ``tree``, shapes checked."""
     result = []
-    for value, model in zip(found, models, strict=True):
+    for value, model in zip(matched(tree, values, what), leaves(tree), strict=True):
         if not isinstance(value, Tensor):
             value = Tensor(as_array(value, device=model.device).astype(model.dtype))
         if value.shape != model.shape:
@@ -158,20 +153,23 @@ def _like(values: Any, models: list[Tensor], tree: Any, what: str) -> list[Any]:
 
 
 def jvp(f: Fun, xs: Any, vs: Any) -> tuple[Any, Any]:
-    """``y, ẏ = jvp(f, xs, vs)``: f at the tuple of arguments ``xs`` and its derivative along ``vs``, ẏ = J v.
-
-    By two pullbacks: ȳ ↦ Jᵀ ȳ is linear, so the pullback of *it* maps v to J v, whatever ȳ was."""
+    """``y, ẏ = jvp(f, xs, vs)``: f at the tuple of arguments ``xs`` and its derivative along ``vs``, ẏ = J v."""
     xs, vs = (tuple(a) if isinstance(a, list | tuple) else (a,) for a in (xs, vs))
     keep = _recorded(xs, vs)
     with _Tracing():
         inner = tuple([_variables(x) for x in xs])
-        directions = _like(vs, leaves(inner), vs, "jvp: the direction")
+        directions = _like(vs, inner, "jvp: the direction")
         y = f(*inner)
         outputs = _outputs(y, "jvp")
-        dummies = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True, device=t.device) for t in outputs]
-        pulled = gradients(outputs, leaves(inner), dummies, create_graph=True, unreached="zero")
-        found = gradients(pulled, dummies, directions, create_graph=keep, unreached="zero")
+        found = _push(outputs, leaves(inner), directions, keep)
     return _result(y, keep), _result(rebuild(y, iter(found)), keep)
+
+
+def _push(outputs: list[Tensor], variables: list[Tensor], directions: list[Tensor], keep: bool) -> list[Any]:
+    """J v by two pullbacks: ȳ ↦ Jᵀ ȳ is linear, so the pullback of *it* maps v to J v, whatever ȳ was."""
+    bars = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True, device=t.device) for t in outputs]
+    pulled = gradients(outputs, variables, bars, create_graph=True, unreached="zero")
+    return gradients(pulled, bars, directions, create_graph=keep, unreached="zero")
 
 
 def jacobian(f: Fun, argnums: int = 0) -> Fun:
@@ -221,7 +219,7 @@ def hvp(f: Fun, x: Any, v: Any) -> Any:
     with _Tracing():
         inner = _variables(x)
         variables = leaves(inner)
-        directions = _like(v, variables, x, "hvp: the vector")
+        directions = _like(v, inner, "hvp: the vector")
         outputs = _outputs(f(inner), "hvp")
         first = gradients(outputs, variables, create_graph=True, unreached="zero")
         found = gradients(first, variables, directions, create_graph=keep, unreached="zero")
@@ -237,10 +235,7 @@ def ggnvp(f: Fun, loss: Fun, x: Any, v: Any) -> Any:
         inner = _variables(x)
         z = f(inner)
         outputs = _outputs(z, "ggnvp")
-        dummies = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True, device=t.device) for t in outputs]
-        pulled = gradients(outputs, leaves(inner), dummies, create_graph=True, unreached="zero")
-        directions = _like(v, leaves(inner), x, "ggnvp: the vector")
-        forward = gradients(pulled, dummies, directions, create_graph=keep, unreached="zero")
+        forward = _push(outputs, leaves(inner), _like(v, inner, "ggnvp: the vector"), keep)
         if not keep:
             forward = [Tensor(t._data) for t in forward]
         curved = hvp(loss, z if keep else _result(z, False), rebuild(z, iter(forward)))

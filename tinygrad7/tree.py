@@ -26,10 +26,25 @@ def rebuild(tree: Any, values: Iterator[Any]) -> Any:
     return next(values)
 
 
-def tree_map(f: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """``f`` of every leaf of ``tree`` (and the leaves of ``others`` beside it), nested like ``tree``."""
-    columns = [leaves(tree), *(leaves(other) for other in others)]
-    if any(len(column) != len(columns[0]) for column in columns):
-        counts = " and ".join(str(len(column)) for column in columns)
-        raise ValueError(f"trees of {counts} leaves do not match: nest both in the same way")
-    return rebuild(tree, iter([f(*row) for row in zip(*columns, strict=True)]))
+def tree_map(f: Callable[[Any], Any], tree: Any) -> Any:
+    """``f`` of every leaf of ``tree``, nested like ``tree``."""
+    return rebuild(tree, iter([f(leaf) for leaf in leaves(tree)]))
+
+
+def matched(tree: Any, other: Any, what: str) -> list[Any]:
+    """What ``other`` has in the places of the leaves of ``tree``, in their order; dicts are matched by key.
+
+    ``what`` names ``other`` in the ``ValueError`` that is raised where it is nested otherwise."""
+    if isinstance(tree, dict):
+        if isinstance(other, dict) and other.keys() == tree.keys():
+            return [leaf for key, branch in tree.items() for leaf in matched(branch, other[key], what)]
+        wanted = f"a dict of the keys {list(tree)}"
+    elif isinstance(tree, list | tuple):
+        if isinstance(other, list | tuple) and len(other) == len(tree):
+            return [leaf for branch, twin in zip(tree, other, strict=True) for leaf in matched(branch, twin, what)]
+        wanted = f"a {type(tree).__name__} of {len(tree)} entries"
+    else:
+        return [other]
+    found = f"a dict of the keys {list(other)}" if isinstance(other, dict) else f"a {type(other).__name__}"
+    found += f" of {len(other)} entries" if isinstance(other, list | tuple) else ""
+    raise ValueError(f"{what} must be nested like the value it belongs to: {wanted} is needed there, not {found}")
