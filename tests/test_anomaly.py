@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
+from tinygrad7 import messages
 from tinygrad7.context import chain
 from tinygrad7.tensor import Tensor
 
@@ -144,3 +145,10 @@ def test_an_infinite_mask_is_an_input_not_an_anomaly() -> None:
 
 def test_the_error_carries_the_output_only() -> None:
     assert tg.AnomalyError("x").output is None
+
+
+def test_a_users_file_beside_the_package_is_the_users() -> None:
+    beside = messages._PACKAGE.rstrip("/\\") + "_mine/train.py"
+    spoilt = compile("tg.log(x)", beside, "eval")
+    with tg.detect_anomaly(), np.errstate(all="ignore"), pytest.raises(tg.AnomalyError, match="_mine/train.py:1"):
+        eval(spoilt, {"tg": tg, "x": tg.tensor([-1.0], requires_grad=True)})

@@ -302,6 +302,8 @@ def test_gradients_messages() -> None:
     with pytest.raises(ValueError, match=r"does not depend on xs\[1\] of shape \(2,\)"):
         tg.gradients(y, [x, leaf([1.0, 2.0])])
     np.testing.assert_array_equal(tg.gradients(y, [other], unreached="zero")[0], [0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="gradients: unreached must be 'error' or 'zero', not 'zeros'"):
+        tg.gradients(y, [other], unreached="zeros")
     with pytest.raises(TypeError, match=r"gradients: xs\[0\] is a ndarray; tensors of a recorded graph are needed"):
         tg.gradients(y, [host(x)])
     with pytest.raises(ValueError, match=r"gradients: xs\[0\] \(3,\) is a constant: it needs requires_grad=True"):

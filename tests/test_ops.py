@@ -485,6 +485,20 @@ def test_power_at_zero() -> None:
     np.testing.assert_array_equal(second, [2, 2])
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g"])
+def test_where_chooses_the_very_bits(dtype: str) -> None:
+    a = np.random.default_rng(0).normal(size=(37, 41)).astype(dtype)  # above 1,000 elements it works on the bits
+    a[0, :4] = np.nan, np.inf, -np.inf, -0.0
+    for mask, x in ((a > 0, a), ((a > 0)[::-1], a[::-1]), ((a > 0).T, a.T), (a[:, ::2] > 0, a[:, ::2])):
+        np.testing.assert_array_equal(tg.where(mask, x, 0), np.where(mask, x, x.dtype.type(0)))
+
+
+def test_the_gradient_of_relu_above_a_thousand_elements() -> None:
+    x = tg.tensor(np.linspace(-1, 1, 2000).astype(np.float32), requires_grad=True)
+    (tg.relu(x) * 3.0).sum().backward()
+    np.testing.assert_array_equal(host(x.grad), np.where(host(x) > 0, np.float32(3), np.float32(0)))
+
+
 def test_mixed_derivatives_of_power_at_exponent_zero() -> None:
     tiny = np.finfo(np.float64).smallest_subnormal
     a = tg.tensor([0.5, 2.0, 0.0, tiny], dtype="float64", requires_grad=True)

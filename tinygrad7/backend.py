@@ -28,6 +28,11 @@ def xp(a: Array) -> Any:
     return _MODULES.get(type(a), np)
 
 
+def xp_of(*values: Any) -> Any:
+    """The array module of the first of ``values`` that is not NumPy's, else NumPy."""
+    return next((module for value in values if (module := xp(value)) is not np), np)
+
+
 def is_array(a: object) -> bool:
     """Whether ``a`` is an array (or NumPy scalar) of one of the backends."""
     return type(a) in _MODULES or isinstance(a, np.ndarray | np.generic) or _foreign(a)

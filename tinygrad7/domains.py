@@ -82,6 +82,16 @@ def broadcastable(
     return _elementwise(domain)
 
 
+def apart() -> Domain:
+    """Two arrays whose shapes broadcast, and which are nowhere nearly equal."""
+
+    def domain(pick: Pick) -> Call:
+        (a, b), _ = broadcastable()(pick)
+        return (a, np.where(b < 0, b - 3.1, b + 3.1)), {}
+
+    return _elementwise(domain)
+
+
 def pick_axis(pick: Pick, ndim: int, *, several: bool = True) -> Any:
     """An ``axis`` argument: None, an axis (also negative) or a tuple of axes."""
     options: list[Any] = [None, *range(-ndim, ndim)]

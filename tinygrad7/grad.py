@@ -163,6 +163,8 @@ def gradients(
     differentiated again. The graph stays as it was. An x that no y depends on raises ``ValueError``, or
     gives zeros with ``unreached="zero"``.
     """
+    if unreached not in ("error", "zero"):
+        raise ValueError(f"gradients: unreached must be 'error' or 'zero', not {unreached!r}")
     ys, xs = (list(a) if hasattr(a, "__iter__") and not isinstance(a, Tensor) else [a] for a in (ys, xs))
     if seeds is None:
         seeds = [None] * len(ys)

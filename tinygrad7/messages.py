@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 import sys
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 from tinygrad7.backend import device_of, is_array, to_numpy, xp
 from tinygrad7.context import Scope, path
 from tinygrad7.node import Leaf, Node
+from tinygrad7.tensor import value_of
 
-_PACKAGE = os.path.dirname(__file__)
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class ShapeError(ValueError):
@@ -23,11 +24,6 @@ class AnomalyError(ArithmeticError):
     """Raised under ``detect_anomaly``. ``output`` is the tensor that went wrong (forward), ready to be drawn."""
 
     output: Any = None
-
-
-def value_of(operand: Any) -> Any:
-    """The array of a tensor; anything else as it is."""
-    return getattr(operand, "_data", operand)
 
 
 def describe(value: Any) -> str:

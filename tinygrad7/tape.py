@@ -138,7 +138,7 @@ def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
 
 def _kernel(op: Op, module: str, f: Callable[..., Any]) -> Callable[..., Any]:
     """Run ``f`` in place of the forward function of a fused op for arrays of ``module`` ('numpy', 'cupy')."""
-    if op.lean:
+    if op.reference is None:
         raise TypeError(f"{op.name}.kernel: only fused ops (with reference=) have kernels of their own")
     if not op.kernels:  # from now on the arrays decide, at every call
         plain = op.forward

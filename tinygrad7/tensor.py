@@ -156,7 +156,7 @@ class Tensor(Methods):
         if not isinstance(self._node, Leaf):
             raise ValueError("only a leaf made with requires_grad=True has a .grad")
         if value is not None:
-            value = value._data if isinstance(value, Tensor) else value
+            value = value_of(value)
             found = (getattr(value, "shape", None), getattr(value, "dtype", None))
             if not is_array(value) or found != (self.shape, self.dtype):
                 raise ValueError(
@@ -324,6 +324,11 @@ def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kw
         f"{what} has no derivative here, and the gradient must not be lost silently: {nearest}"
         "use t.numpy() or t.detach() if no gradient is meant, or write your own op with @tg.primitive"
     )
+
+
+def value_of(value: Any) -> Any:
+    """The array of a tensor; anything else as it is."""
+    return value._data if isinstance(value, Tensor) else value
 
 
 def _leaf(data: Array, name: str | None) -> tuple[Array, Leaf]:

@@ -11,15 +11,13 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from tinygrad7.backend import Array, writable_array, xp
 from tinygrad7.context import STATE
 from tinygrad7.messages import ShapeError, finite, played_twice, report_backward, report_stale
 from tinygrad7.node import WRITTEN, Leaf, Node, newest_write
 from tinygrad7.op import PICKED
 from tinygrad7.ops.reduce import sum_to
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import Tensor, value_of
 
 _sum_to = sum_to.op.forward
 _BY_BIRTH = operator.attrgetter("birth")
@@ -191,7 +189,7 @@ def fill(node: Node, bar: Any) -> Any:
     if not isinstance(bar, list):
         return bar
     some = next(b for b in bar if b is not None)
-    module = xp(some._data if isinstance(some, Tensor) else some)
+    module = xp(value_of(some))
     make = (lambda s, d: Tensor(module.zeros(s, d))) if isinstance(some, Tensor) else module.zeros
     return tuple([make(s, d) if b is None else b for b, s, d in zip(bar, node.shape, node.dtype, strict=True)])
 
@@ -212,7 +210,7 @@ def _joint(node: Node, bar: Any) -> Iterable[tuple[Any, Any]]:
 
 def check_stale(node: Node) -> None:
     """Raise if an array that ``node`` saved has been written into since."""
-    arrays = [a for a in saved_arrays(node.saved) if isinstance(a, np.ndarray) or hasattr(a, "get")]
+    arrays = saved_arrays(node.saved)
     for leaf in list(WRITTEN):
         if leaf.stamp > node.birth and any(shares(a, leaf.data) for a in arrays):
             raise RuntimeError(report_stale(node, leaf))
@@ -224,11 +222,9 @@ def shares(a: Array, b: Array) -> bool:
 
 
 def saved_arrays(saved: Any) -> list[Array]:
-    """The arrays in what a node saved, also those inside tuples, lists and dicts."""
+    """The arrays in what a node saved, also those inside tuples and lists."""
     if isinstance(saved, tuple | list):
         return [a for value in saved for a in saved_arrays(value)]
-    if isinstance(saved, dict):
-        return [a for value in saved.values() for a in saved_arrays(value)]
     return [saved] if hasattr(saved, "nbytes") else []
 
 

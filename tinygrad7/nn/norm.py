@@ -10,9 +10,10 @@ import numpy as np
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
 from tinygrad7.nn.module import Buffer, Module, Parameter, check_sizes
-from tinygrad7.ops.elementwise import _plain, sqrt
+from tinygrad7.ops.elementwise import sqrt
 from tinygrad7.ops.layers import _normalise
 from tinygrad7.ops.shape import _reshape, shape_of
+from tinygrad7.tensor import value_of
 
 
 class _BatchNorm(Module):
@@ -42,7 +43,7 @@ class _BatchNorm(Module):
                     f"{name}: one value a channel in x {shape} has no variance: train on more, or call .eval()"
                 )
             y, centre, spread = _normalise(x, w, b, (0, *range(2, len(shape))), self.eps)
-            self._follow(_plain(centre), _plain(spread) * (count / (count - 1)))
+            self._follow(value_of(centre), value_of(spread) * (count / (count - 1)))
             return y
         scale = 1 / sqrt(self.running_var + self.eps)
         scale = self._along(scale if self.weight is None else scale * self.weight, len(shape))

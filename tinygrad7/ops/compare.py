@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.arrays import operand
+from tinygrad7.backend import xp_of
 from tinygrad7.messages import explain
-from tinygrad7.ops.elementwise import _module, _plain
 from tinygrad7.tape import function
-from tinygrad7.tensor import NUMPY, Tensor
+from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 
 def _comparison(name: str) -> Any:
@@ -19,9 +19,9 @@ def _comparison(name: str) -> Any:
     op = SimpleNamespace(name=name)
 
     def compare(*args: Any) -> Any:
-        values = [operand(v) if isinstance(v, list | tuple) else v for v in map(_plain, args)]
+        values = [operand(v) if isinstance(v, list | tuple) else v for v in map(value_of, args)]
         try:
-            return getattr(_module(*values), name)(*values)
+            return getattr(xp_of(*values), name)(*values)
         except (TypeError, ValueError) as error:
             raise explain(op, args, error) from error
 
@@ -47,8 +47,8 @@ for _function in ("isnan", "isfinite", "isinf", "signbit", "logical_not", "logic
 @function(method=False)
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Which elements are equal within a tolerance, |a − b| ≤ atol + rtol |b|: a plain boolean array."""
-    a, b = _plain(a), _plain(b)
-    return _module(a, b).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    a, b = value_of(a), value_of(b)
+    return xp_of(a, b).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 @function(method=False)
@@ -60,5 +60,5 @@ def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan
 @function(method=False)
 def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
     """Whether shapes and all elements are equal: a plain bool."""
-    a, b = _plain(a), _plain(b)
-    return bool(_module(a, b).array_equal(a, b, equal_nan=equal_nan))
+    a, b = value_of(a), value_of(b)
+    return bool(xp_of(a, b).array_equal(a, b, equal_nan=equal_nan))

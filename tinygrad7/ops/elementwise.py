@@ -1,7 +1,7 @@
 """Ops that work element by element: choice, arithmetic, powers and logarithms, activations, limits.
 
 ȳ is the cotangent of y, the derivative of the loss with respect to it (the lecture's bar). Broadcasting is undone in
-``grad``, so no rule mentions it.
+``walk``, so no rule mentions it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import Array, xp
-from tinygrad7.domains import Call, Pick, broadcastable, elementwise
+from tinygrad7.backend import Array, xp, xp_of
+from tinygrad7.domains import Call, Pick, apart, broadcastable, elementwise
 from tinygrad7.ops.erf import error_function
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor
 
 # ---- choice, which other rules use -------------------------------------------------------------------------------
-
-
-def _module(*values: Any) -> Any:
-    """The array module of the first that is not NumPy's, else NumPy."""
-    return next((xp(v) for v in values if xp(v) is not np), np)
 
 
 def _where_domain(pick: Pick) -> Call:
@@ -36,9 +31,9 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
     The zeros are exact: an infinite ȳ is not multiplied by 0."""
     if type(b) is int and b == 0 and type(a) is np.ndarray and type(condition) is np.ndarray and a.size > 1000:
-        if a.dtype.kind == "f" and condition.dtype == np.bool_ and a.shape == condition.shape:
+        if a.dtype.char in "efd" and condition.dtype == np.bool_ and a.shape == condition.shape:
             return _kept(condition, a)
-    return _module(condition, a, b).where(condition, a, b)
+    return xp_of(condition, a, b).where(condition, a, b)
 
 
 def _kept(condition: Array, a: Array) -> Array:
@@ -310,30 +305,24 @@ gelu.vjp(x=_gelu_rule)
 # ---- limits -----------------------------------------------------------------------------------------------------
 
 
-def _apart(pick: Pick) -> Call:
-    """Two arrays that are nowhere nearly equal."""
-    (a, b), _ = broadcastable()(pick)
-    return (a, np.where(b < 0, b - 3.1, b + 3.1)), {}
-
-
 def _larger(g: Any, first: Any, tie: Any) -> Any:
     """The cotangent where ``first``, half of it at a ``tie``, exact zeros elsewhere."""
     return where(first, g, where(tie, 0.5 * g, 0))
 
 
-@primitive("max", domain=_apart)
+@primitive("max", domain=apart())
 def maximum(a: Any, b: Any) -> Any:
     """Larger of two.   y = max(a, b)      ā = ȳ [a > b]      b̄ = ȳ [b > a]      (ȳ / 2 each at a tie)"""
-    return _module(a, b).maximum(a, b)
+    return xp_of(a, b).maximum(a, b)
 
 
 maximum.vjp(a=lambda g, a, b: _larger(g, a > b, a == b), b=lambda g, a, b: _larger(g, b > a, a == b))
 
 
-@primitive("min", domain=_apart)
+@primitive("min", domain=apart())
 def minimum(a: Any, b: Any) -> Any:
     """Smaller of two.   y = min(a, b)      ā = ȳ [a < b]      b̄ = ȳ [b < a]      (ȳ / 2 each at a tie)"""
-    return _module(a, b).minimum(a, b)
+    return xp_of(a, b).minimum(a, b)
 
 
 minimum.vjp(a=lambda g, a, b: _larger(g, a < b, a == b), b=lambda g, a, b: _larger(g, b < a, a == b))
@@ -366,10 +355,6 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
 
 
 # ---- operators ---------------------------------------------------------------------------------------------------
-
-
-def _plain(value: Any) -> Any:
-    return value._data if isinstance(value, Tensor) else value
 
 
 def _reflected(op: Any) -> Any:

@@ -12,7 +12,7 @@ from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.shape import _normal_axes, _reshape, broadcast_to, ndim_of, shape_of
 from tinygrad7.tape import function, primitive
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import Tensor, value_of
 
 
 def _index_domain(pick: Pick) -> Call:
@@ -79,7 +79,7 @@ def _clean_index(index: Any, x: Any) -> Any:
         index = np.asarray(index, dtype=np.intp if isinstance(index, list) and not index else None)
     if is_array(index) and index.dtype.kind == "f":
         raise IndexError(f"getitem: an index must be integer or boolean, not {index.dtype}")
-    data = x._data if isinstance(x, Tensor) else x
+    data = value_of(x)
     if is_array(index) and index.ndim and is_array(data) and device_of(index) != device_of(data):
         return to_device(index, device_of(data))
     return own(index)

@@ -7,12 +7,12 @@ from typing import Any
 from tinygrad7.arrays import as_array
 from tinygrad7.backend import device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
-from tinygrad7.ops.elementwise import _plain, sqrt, square
+from tinygrad7.ops.elementwise import sqrt, square
 from tinygrad7.ops.reduce import mean, sum_to
 from tinygrad7.ops.shape import _reshape
 from tinygrad7.random import generator
 from tinygrad7.tape import primitive
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import Tensor, value_of
 
 
 def _linear_domain(pick: Pick) -> Call:
@@ -80,7 +80,7 @@ def dropout(x: Any, rho: float = 0.5, *, training: bool = True, rng: Any = None,
     mask = keep.astype(x.dtype)
     if mode == "inverted":
         mask /= 1 - rho
-    mask = to_device(mask, device_of(_plain(x)))
+    mask = to_device(mask, device_of(value_of(x)))
     return _dropout(x, Tensor(mask) if isinstance(x, Tensor) else mask)
 
 

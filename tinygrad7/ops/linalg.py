@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import device_of, is_array, to_device
+from tinygrad7.backend import device_of, is_array, to_device, xp_of
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
-from tinygrad7.ops.elementwise import _plain, multiply
+from tinygrad7.ops.elementwise import multiply
 from tinygrad7.ops.indexing import _add_at, _clean_index, _scatter
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.ops.shape import (
     _indexable,
-    _module_of,
     _normal_axes,
     _reshape,
     _transpose,
@@ -27,7 +26,7 @@ from tinygrad7.ops.shape import (
     swapaxes,
 )
 from tinygrad7.tape import function, primitive
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import Tensor, value_of
 
 
 def _matrices(pick: Pick) -> Call:
@@ -129,7 +128,7 @@ def _einsum_domain(pick: Pick) -> Call:
 @primitive("einsum", domain=_einsum_domain, method=False)
 def _einsum(*operands: Any, subscripts: str) -> Any:
     """Einstein's summation.   y = Σ of products of the operands      x̄ᵢ = the same with ȳ in the place of xᵢ"""
-    return _module_of(operands).einsum(subscripts, *operands, **({"optimize": True} if len(operands) > 2 else {}))
+    return xp_of(*operands).einsum(subscripts, *operands, **({"optimize": True} if len(operands) > 2 else {}))
 
 
 def _einsum_rule(g: Any, index: int, operands: Any, operands_shape: Any, subscripts: str) -> Any:
@@ -227,4 +226,4 @@ def embedding(weight: Any, indices: Any) -> Any:
     if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= rows):
         found = f"indices from {int(indices.min())} to {int(indices.max())}"
         raise IndexError(f"embedding: {found} in a table of {rows} rows; they must lie in [0, {rows})")
-    return _embedding(weight, to_device(indices, device_of(_plain(weight))))
+    return _embedding(weight, to_device(indices, device_of(value_of(weight))))

@@ -14,11 +14,11 @@ from tinygrad7.arrays import as_array
 from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
-from tinygrad7.ops.elementwise import _plain, abs, relu, softplus, square, where
+from tinygrad7.ops.elementwise import abs, relu, softplus, square, where
 from tinygrad7.ops.indexing import take_along_axis
 from tinygrad7.ops.reduce import log_softmax, mean, sum
 from tinygrad7.tape import primitive
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import Tensor, value_of
 
 
 def _check_reduction(name: str, reduction: str) -> None:
@@ -36,7 +36,7 @@ def _floating(x: Any, name: str, what: str) -> Any:
 
 def _beside(value: Any, x: Any, name: str, what: str) -> Array:
     """``value`` as a plain array on the device of ``x``; a tensor that lives elsewhere raises."""
-    place = device_of(_plain(x))
+    place = device_of(value_of(x))
     if not isinstance(value, Tensor):
         return to_device(value if is_array(value) else np.asarray(value), place)
     if value.device != place:
@@ -69,7 +69,7 @@ def _cross_entropy_domain(pick: Pick) -> Call:
 def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mean") -> Any:
     """Cross-entropy in small ops: −log softmax at the target, or −Σ t log softmax."""
     log_p = log_softmax(logits)
-    if _plain(targets).dtype.kind in "iu":
+    if value_of(targets).dtype.kind in "iu":
         loss = -take_along_axis(log_p, targets[..., None])[..., 0]
     else:
         none = targets == 0  # 0 · log 0 is 0
@@ -204,7 +204,7 @@ def _pair(y: Any, t: Any, name: str) -> tuple[Any, Any]:
     """Predictions and targets of one shape, the targets in the predictions' dtype unless they are tensors."""
     y = _floating(y, name, "predictions")
     if not isinstance(t, Tensor):
-        t = to_device(as_array(t, y.dtype), device_of(_plain(y)))
+        t = to_device(as_array(t, y.dtype), device_of(value_of(y)))
     if t.shape != y.shape:
         raise ShapeError(
             f"{name}: predictions have shape {y.shape}, targets {t.shape}; they must be equal, "
@@ -241,7 +241,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: st
     name = "binary_cross_entropy_with_logits"
     _check_reduction(name, reduction)
     z, t = _pair(logits, targets, name)
-    low, high = float(_plain(t).min()), float(_plain(t).max())
+    low, high = float(value_of(t).min()), float(value_of(t).max())
     if not (low >= 0 and high <= 1):
         raise ValueError(
             f"{name}: targets are probabilities, but these run from {low:g} to {high:g}; use 0 and 1, or values between"

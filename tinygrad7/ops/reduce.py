@@ -9,10 +9,11 @@ import numpy as np
 
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, reduction
-from tinygrad7.ops.elementwise import _plain, exp, sqrt, where
 from tinygrad7.ops.elementwise import abs as absolute
+from tinygrad7.ops.elementwise import exp, sqrt, where
 from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast_to, flip, shape_of
 from tinygrad7.tape import function, primitive
+from tinygrad7.tensor import value_of
 
 
 def _axes(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -272,10 +273,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return max(size, axis, keepdims)
     if not isinstance(ord, int | float | np.number) or not ord >= 1:
         raise ValueError(f"norm: ord={ord!r} is not a vector norm here; use a number ≥ 1 or inf")
-    top = max(_plain(size), axis, True)
+    top = max(value_of(size), axis, True)
     top = where(top == 0, 1, top)
     total = sum((size / top) ** float(ord), axis, keepdims)
-    zero = _plain(total) == 0
+    zero = value_of(total) == 0
     return where(zero, 0, where(zero, 1, total) ** (1 / float(ord))) * top.reshape(shape_of(total))
 
 
@@ -302,10 +303,10 @@ _norm.vjp(x=_norm_rule)
 @function(method=True)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest element: plain integers, without gradient."""
-    return xp(_plain(x)).argmax(_plain(x), axis=axis, keepdims=keepdims)
+    return xp(value_of(x)).argmax(value_of(x), axis=axis, keepdims=keepdims)
 
 
 @function(method=True)
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest element: plain integers, without gradient."""
-    return xp(_plain(x)).argmin(_plain(x), axis=axis, keepdims=keepdims)
+    return xp(value_of(x)).argmin(value_of(x), axis=axis, keepdims=keepdims)

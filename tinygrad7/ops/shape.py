@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.arrays import operand
-from tinygrad7.backend import xp
+from tinygrad7.backend import xp, xp_of
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.tape import function, primitive
@@ -192,7 +192,7 @@ def _join_domain(pick: Pick) -> Call:
 @primitive("concatenate", domain=_join_domain, method=False)
 def _concatenate(*parts: Any, axis: int) -> Any:
     """Joined along an axis.   y = [x₁ … xₙ]      x̄ᵢ = the part of ȳ that came from xᵢ"""
-    return _module_of(parts).concatenate(parts, axis=axis)
+    return xp_of(*parts).concatenate(parts, axis=axis)
 
 
 def _part_of(g: Any, index: int, axis: int, parts_shape: Any) -> Any:
@@ -220,7 +220,7 @@ def _stack_domain(pick: Pick) -> Call:
 @primitive("stack", domain=_stack_domain, method=False)
 def _stack(*parts: Any, axis: int) -> Any:
     """Joined along a new axis.   y = [x₁, …, xₙ]      x̄ᵢ = ȳ[i]"""
-    return _module_of(parts).stack(parts, axis=axis)
+    return xp_of(*parts).stack(parts, axis=axis)
 
 
 _stack.vjp(parts=lambda g, index, axis: g[(slice(None),) * (axis % ndim_of(g)) + (index,)])
@@ -240,10 +240,6 @@ def _sequence(arrays: Any, name: str) -> list[Any]:
         dtype = np.result_type(*[x.dtype if hasattr(x, "dtype") else x for x in parts])
         parts = [x if hasattr(x, "dtype") else dtype.type(x) for x in parts]
     return parts
-
-
-def _module_of(parts: Sequence[Any]) -> Any:
-    return next((xp(p) for p in parts if xp(p) is not np), np)
 
 
 def _unstack_domain(pick: Pick) -> Call:
