@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import os
 import pkgutil
 import sys
 from pathlib import Path
@@ -46,5 +47,21 @@ def main(arguments: list[str]) -> int:
     return status
 
 
+def command(arguments: list[str]) -> int:
+    """``main`` for a shell. When whoever reads the output has gone (``| head``), it ends quietly."""
+    try:
+        try:
+            return main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:  # or the interpreter would complain when it flushes at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 128 + 13  # SIGPIPE, as shells count it
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(command(sys.argv[1:]))

@@ -1,22 +1,20 @@
-"""Modules: parts by attribute, names, sharing, state, modes, places, repr, scopes; layers and initial values."""
+"""Modules: parts by attribute, names, sharing, state, modes, places, repr, scopes."""
 
 from __future__ import annotations
 
 import copy
 import gc
 import pickle
+from collections import deque
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tinygrad7 as tg
 from tests.helpers import host
 from tinygrad7 import nn
 from tinygrad7.messages import ShapeError
-from tinygrad7.nn import init
 
 
 class Net(nn.Module):
@@ -108,6 +106,38 @@ def test_parts_added_to_a_list_later_are_found() -> None:
     entries = list(tg.Tape(net(tg.ones((1, 2)))))
     assert ("Net", "blocks[2]") in {entry.scope for entry in entries}
     assert net.blocks[2].W1.name == "blocks.2.W1"
+
+
+def test_a_module_that_contains_itself_says_so_and_where() -> None:
+    net = Net()
+    with pytest.raises(ValueError, match="Net: it contains itself, as 'me', so its parts would have no end of names"):
+        net.me = net
+    del net.me
+    assert net.parameter_count == 66
+    net.first.owner = [net.pair[0], {"whole": net}]
+    for walk in (lambda: list(net.parameters()), net.eval, net.state_dict, lambda: repr(net), lambda: net.detail):
+        with pytest.raises(ValueError, match=r"Net: it contains itself, as 'first\.owner\.1\.whole'"):
+            walk()
+    net.first.owner = None
+    repr(net)
+    net.blocks.append(net)
+    with pytest.raises(ValueError, match=r"Net: it contains itself, as 'blocks\.2'"):
+        repr(net)
+
+
+@pytest.mark.parametrize("kind", [set, frozenset, deque])
+def test_parts_in_what_gives_them_no_name_are_refused(kind: Any) -> None:
+    net = nn.Module()
+    for part in (nn.Linear(2, 2, rng=0), tg.tensor([1.0], requires_grad=True), nn.Buffer([1.0])):
+        message = (
+            f"Module.parts is a {kind.__name__} that holds a {type(part).__name__}; parts are found, and named, in a"
+        )
+        with pytest.raises(TypeError, match=message):
+            net.parts = kind([1, part])
+        with pytest.raises(TypeError, match=message):
+            net.state_dict()
+    net.parts = kind([1, "two", tg.tensor([1.0])])
+    assert not net.state_dict()
 
 
 def test_a_module_without_forward_says_so() -> None:
@@ -222,6 +252,18 @@ def load(**changes: Any) -> None:
 def test_complaints_are_exact_and_nothing_is_changed(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(**changes)
+
+
+@pytest.mark.parametrize("state", [None, 3, "w", [("weight", 1)], nn.Linear(2, 3)], ids=lambda s: type(s).__name__)
+def test_a_state_is_a_mapping(state: Any) -> None:
+    net = nn.Linear(2, 3, rng=0)
+    for load in (net.load_state_dict, net.load_torch_state_dict):
+        with pytest.raises(
+            TypeError, match=f"^{load.__name__} of Linear: a mapping of names to arrays is needed, as state"
+        ):
+            load(state)
+        with pytest.raises(ValueError, match="unknown key 3; missing key 'weight'"):
+            load({3: np.ones(3)})
 
 
 def test_a_shared_tensor_may_come_under_each_name_with_one_value() -> None:
@@ -351,199 +393,3 @@ def test_details_of_layers() -> None:
     assert nn.LayerNorm((3, 4)).detail == "LayerNorm(3 × 4)  24"
     assert nn.BatchNorm2d(3, affine=False).detail == "BatchNorm2d(3, no scale)"
     assert nn.Dropout(mode="classic").detail == "Dropout(ρ = 0.5, classic)"
-
-
-# ---- layers ------------------------------------------------------------------------------------------------------
-
-
-def test_a_sequential_composes_slices_and_iterates() -> None:
-    layers = [nn.Linear(2, 3, rng=0), tg.relu, nn.Linear(3, 1, rng=1)]
-    net, x = nn.Sequential(*layers), tg.ones((4, 2))
-    np.testing.assert_array_equal(net(x), layers[2](tg.relu(layers[0](x))))
-    np.testing.assert_array_equal(net[:2](x), tg.relu(layers[0](x)))
-    assert (
-        list(net) == layers
-        and net[-1] is layers[2]
-        and list(net.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
-    )
-    with pytest.raises(TypeError, match="Sequential: layer 1 is a int, which cannot be called"):
-        nn.Sequential(tg.relu, 3)
-
-
-@given(st.lists(st.integers(1, 3), max_size=3), st.booleans())
-def test_linear_maps_the_last_axis_of_any_shape(lead: list[int], bias: bool) -> None:
-    layer = nn.Linear(3, 2, bias=bias, rng=0)
-    x = np.random.default_rng(0).normal(size=(*lead, 3)).astype("float32")
-    y = layer(tg.tensor(x))
-    assert y.shape == (*lead, 2)
-    wanted = x @ host(layer.weight).T + (host(layer.bias) if bias else 0)
-    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
-
-
-def test_linear_says_when_x_does_not_fit() -> None:
-    with pytest.raises(ShapeError, match=r"linear: the last axis of x \(4, 2\) must be 3, the inputs of W \(5, 3\)"):
-        nn.Linear(3, 5, rng=0)(tg.ones((4, 2)))
-
-
-def test_flatten() -> None:
-    assert nn.Flatten()(tg.ones((2, 3, 4))).shape == (2, 12) and nn.Flatten(2)(tg.ones((2, 3, 4, 5))).shape == (
-        2,
-        3,
-        20,
-    )
-    assert nn.Flatten()(tg.ones((0, 3, 4))).shape == (0, 12)
-
-
-@pytest.mark.parametrize(
-    ("layer", "op"), [(nn.ReLU, "relu"), (nn.Tanh, "tanh"), (nn.Sigmoid, "sigmoid"), (nn.GELU, "gelu")]
-)
-def test_activations_are_their_ops(layer: Any, op: str) -> None:
-    x = tg.tensor([-1.0, 0.5, 2.0])
-    np.testing.assert_array_equal(layer()(x), getattr(tg, op)(x))
-
-
-def test_dropout_follows_the_mode_and_its_own_generator() -> None:
-    layer, x = nn.Dropout(0.5, rng=3), tg.ones(100)
-    first, second = host(layer(x)), host(layer(x))
-    assert set(np.unique(first)) == {0, 2} and (first != second).any()
-    np.testing.assert_array_equal(nn.Dropout(0.5, rng=3)(x), first)
-    assert layer.eval()(x) is x
-    classic = nn.Dropout(0.25, mode="classic", rng=0)
-    assert set(np.unique(host(classic(x)))) == {0, 1} and host(classic.eval()(x))[0] == 0.75
-
-
-def test_layers_refuse_bad_settings_when_they_are_made() -> None:
-    with pytest.raises(ValueError, match="rho is the probability"):
-        nn.Dropout(1.5)
-    with pytest.raises(ValueError, match="mode must be"):
-        nn.Dropout(0.5, mode="plain")
-    with pytest.raises(ValueError, match="approximate must be"):
-        nn.GELU("exact")
-    with pytest.raises(ValueError, match="Linear: in_features must be a whole number of at least 0, not -4"):
-        nn.Linear(-4, 2)
-    with pytest.raises(ValueError, match="Linear: out_features must be a whole number of at least 0, not 2.0"):
-        nn.Linear(4, 2.0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="Embedding: num_embeddings must be a whole number of at least 1, not 0"):
-        nn.Embedding(0, 3)
-    with pytest.raises(ValueError, match="BatchNorm1d: num_features must be a whole number of at least 1, not 0"):
-        nn.BatchNorm1d(0)
-    with pytest.raises(ValueError, match="ResidualBlock: hidden must be a whole number of at least 1, not 0"):
-        nn.ResidualBlock(4, 0)
-    with pytest.raises(ValueError, match="Conv2d: out_channels must be a whole number of at least 1, not True"):
-        nn.Conv2d(1, True, 3)
-    assert nn.LayerNorm(np.int64(3)).shape == (3,)
-
-
-def test_the_same_seed_gives_the_same_layer() -> None:
-    makes = [
-        lambda r: nn.Linear(3, 2, rng=r), lambda r: nn.Conv2d(2, 3, 3, rng=r), lambda r: nn.Embedding(4, 2, rng=r),
-        lambda r: nn.ResidualBlock(3, rng=r), lambda r: nn.ConvResidualBlock(2, 3, rng=r),
-    ]  # fmt: skip
-    for make in makes:
-        a, b, c = make(0).state_dict(), make(0).state_dict(), make(1).state_dict()
-        assert all(np.array_equal(a[key], b[key]) for key in a) and any(not np.array_equal(a[key], c[key]) for key in a)
-        tg.seed(5)
-        d = make(None).state_dict()
-        tg.seed(5)
-        assert all(np.array_equal(value, make(None).state_dict()[key]) for key, value in list(d.items())[:1])
-
-
-# ---- normalisation -----------------------------------------------------------------------------------------------
-
-
-def test_batch_norm_normalises_over_the_batch_and_follows_it() -> None:
-    x = np.random.default_rng(0).normal(3, 2, size=(50, 4)).astype("float32")
-    layer = nn.BatchNorm1d(4, momentum=0.5)
-    y = host(layer(tg.tensor(x)))
-    np.testing.assert_allclose(y.mean(0), 0, atol=1e-6)
-    np.testing.assert_allclose(y.std(0), 1, atol=1e-5)
-    np.testing.assert_allclose(layer.running_mean, 0.5 * x.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(layer.running_var, 0.5 + 0.5 * x.var(0, ddof=1), rtol=1e-5)
-    before = layer.state_dict()
-    wanted = (x - before["running_mean"]) / np.sqrt(before["running_var"] + 1e-5)
-    np.testing.assert_allclose(layer.eval()(tg.tensor(x)), wanted, rtol=1e-4, atol=1e-5)
-    assert all(np.array_equal(value, layer.state_dict()[key]) for key, value in before.items())
-
-
-def test_batch_norm_without_running_statistics_uses_the_batch_in_evaluation_too() -> None:
-    x = tg.normal((9, 3), rng=0)
-    layer = nn.BatchNorm1d(3, track_running_stats=False)
-    assert list(layer.state_dict()) == ["weight", "bias"]
-    np.testing.assert_array_equal(layer(x), layer.eval()(x))
-
-
-def test_norms_say_what_is_wrong() -> None:
-    with pytest.raises(ShapeError, match=r"BatchNorm1d: x must have shape \(N, 3\) or \(N, 3, L\), not \(2, 4\)"):
-        nn.BatchNorm1d(3)(tg.ones((2, 4)))
-    with pytest.raises(ShapeError, match=r"BatchNorm2d: x must have shape \(N, 3, H, W\), not \(2, 3\)"):
-        nn.BatchNorm2d(3)(tg.ones((2, 3)))
-    with pytest.raises(
-        ValueError,
-        match=r"BatchNorm1d: one value a channel in x \(1, 3\) has no variance: train on more, or call .eval\(\)",
-    ):
-        nn.BatchNorm1d(3)(tg.ones((1, 3)))
-    nn.BatchNorm1d(3).eval()(tg.ones((1, 3)))
-    with pytest.raises(ShapeError, match=r"LayerNorm: the last axes of x must be \(4,\), x has shape \(2, 3\)"):
-        nn.LayerNorm(4)(tg.ones((2, 3)))
-
-
-def test_layer_norm_normalises_every_example() -> None:
-    y = host(nn.LayerNorm(64)(tg.tensor(np.random.default_rng(0).normal(5, 3, (4, 64)).astype("float32"))))
-    np.testing.assert_allclose(y.mean(-1), 0, atol=1e-6)
-    np.testing.assert_allclose(y.std(-1), 1, atol=1e-4)
-    assert (
-        list(nn.LayerNorm(4, bias=False).state_dict()) == ["weight"] and not nn.LayerNorm(4, affine=False).state_dict()
-    )
-
-
-# ---- initial values ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("make", "std"),
-    [
-        (init.xavier_uniform, np.sqrt(2 / 500)),
-        (init.xavier_normal, np.sqrt(2 / 500)),
-        (init.kaiming_uniform, np.sqrt(2 / 300)),
-        (init.kaiming_normal, np.sqrt(2 / 300)),
-        (lambda shape, rng: init.fan_in_uniform(shape, 300, rng=rng), np.sqrt(1 / 900)),
-        (init.normal, 1),
-        (init.uniform, np.sqrt(1 / 12)),
-    ],
-)
-def test_the_spread_of_initial_values(make: Any, std: float) -> None:
-    w = make((200, 300), rng=0)
-    assert w.dtype == np.float32 and w.shape == (200, 300)
-    assert w.std() == pytest.approx(std, rel=0.02)
-    np.testing.assert_array_equal(w, make((200, 300), rng=0))
-
-
-def test_fans_count_the_window() -> None:
-    assert init.fans((8, 3, 5, 5)) == (75, 200)
-    assert init.kaiming_normal((200, 30, 5, 2), gain=2, rng=0).std() == pytest.approx(2 / np.sqrt(300), rel=0.02)
-    with pytest.raises(ValueError, match=r"shape \(3,\) has no fan-in"):
-        init.xavier_uniform((3,))
-
-
-@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (7, 3), (4, 2, 3, 3)])
-def test_orthogonal_keeps_lengths(shape: Any) -> None:
-    with tg.default_dtype("float64"):
-        w = init.orthogonal(shape, gain=2, rng=0).reshape(shape[0], -1)
-    gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
-    np.testing.assert_allclose(gram, 4 * np.eye(len(gram)), atol=1e-12)
-    with pytest.raises(ValueError, match="orthogonal: a shape of at least"):
-        init.orthogonal((3,))
-
-
-def test_gains_keep_the_variance_of_a_deep_net() -> None:
-    x = np.random.default_rng(0).normal(size=(200, 256))
-    for i in range(20):
-        x = np.maximum(x @ init.kaiming_normal((256, 256), gain=init.gain("relu"), rng=i).T, 0)
-    assert 0.3 < (x**2).mean() < 3
-    assert init.gain("tanh") == 5 / 3 and init.gain("leaky_relu", 1.0) == 1
-    with pytest.raises(ValueError, match="gain: 'swish' is not known"):
-        init.gain("swish")
-
-
-def test_the_forget_gate_starts_open() -> None:
-    np.testing.assert_array_equal(init.forget_bias(2), [0, 0, 1, 1, 0, 0, 0, 0])

@@ -192,7 +192,8 @@ def test_dropout_stands_between_layers_in_training_only() -> None:
     np.testing.assert_array_equal(a, b)
     assert not np.allclose(a, c)
     np.testing.assert_array_equal(once.eval()(x)[0].numpy(), c)
-    single = nn.GRU(3, 5, 1, dropout=0.9, rng=0)
+    with pytest.warns(UserWarning, match="GRU: dropout=0.9 stands between layers, and num_layers is 1, so nothing is"):
+        single = nn.GRU(3, 5, 1, dropout=0.9, rng=0)
     np.testing.assert_array_equal(single(x)[0].numpy(), single.eval()(x)[0].numpy())
 
 
@@ -350,7 +351,11 @@ TRANSLATOR = nn.EncoderDecoder(3, 4, 5, end=0)
     [
         (lambda: nn.LSTM(0, 3), "LSTM: input_size must be a whole number of at least 1, not 0"),
         (lambda: nn.GRU(3, 4, 1.5), "GRU: num_layers must be a whole number of at least 1, not 1.5"),
-        (lambda: nn.RNN(3, 4, dropout=1.0), r"RNN: dropout is a probability, 0 <= dropout < 1, not 1.0"),
+        (lambda: nn.RNN(3, 4, 2, dropout=1.0), "RNN: dropout must be a number, 0 <= dropout < 1, not 1.0"),
+        (lambda: nn.LSTM(3, 4, 2, dropout="0.5"), "LSTM: dropout must be a number, 0 <= dropout < 1, not '0.5'"),
+        (lambda: nn.LSTM(3, 4, 2, dropout=None), "LSTM: dropout must be a number, 0 <= dropout < 1, not None"),
+        (lambda: nn.LSTM(3, 4)(data(5, 2, 3), lengths=3), "LSTM: lengths must be 2 integers, the steps of .*; got 3"),
+        (lambda: nn.GRU(3, 4)(data(5, 2, 3), lengths=[3]), r"GRU: lengths must be 2 integers, .*; got \[3\]"),
         (lambda: nn.RNN(3, 4, nonlinearity="sin"), "RNN: nonlinearity must be 'tanh' or 'relu', not 'sin'"),
         (lambda: nn.RNNCell(3, 4, nonlinearity="sin"), "RNNCell: nonlinearity must be 'tanh' or 'relu', not 'sin'"),
         (lambda: nn.LSTMCell(3, -1), "LSTMCell: hidden_size must be a whole number of at least 1, not -1"),

@@ -35,7 +35,8 @@ class CharLM(nn.Module):
         rng: Any = None,
     ) -> None:
         rng = generator(rng)
-        options: dict[str, Any] = {"num_layers": layers, "dropout": dropout, "rng": rng, "unroll": unroll}
+        between = dropout if layers > 1 else 0.0
+        options: dict[str, Any] = {"num_layers": layers, "dropout": between, "rng": rng, "unroll": unroll}
         self.embedding = nn.Embedding(vocabulary, EMBEDDING, rng=rng)
         self.blur = nn.Dropout(dropout / 5, rng=rng)
         self.recurrent = getattr(nn, CELLS[cell])(EMBEDDING, hidden, **options)

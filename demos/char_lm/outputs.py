@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,19 @@ from tinygrad7.draw import RendererError, draw
 from tinygrad7.train import History, write_atomically
 
 DRAWN = 4  # time steps
+FILES = ["checkpoint.npz", "metrics.csv", "samples.txt", "model.npz", "loss.png", "unrolled.svg"]
+
+
+def set_aside(out: Path) -> Path | None:
+    """Move what an earlier run left in ``out`` into a new folder there, and return that; None if there is nothing."""
+    left = [out / name for name in FILES if (out / name).exists()]
+    if not left:
+        return None
+    place = next(p for n in itertools.count(1) if not (p := out / f"earlier-{n}").exists())
+    place.mkdir()
+    for file in left:
+        file.rename(place / file.name)
+    return place
 
 
 class Journal:

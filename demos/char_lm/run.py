@@ -47,6 +47,8 @@ def main(arguments: list[str]) -> int:
     except (Trouble, CheckpointError, FloatingPointError) as error:
         print(f"char_lm: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # nobody reads the output; nothing is wrong with --out
+        raise
     except OSError as error:
         print(f"char_lm: --out {out}: {error}", file=sys.stderr)
         return 2
@@ -152,6 +154,8 @@ class Run:
         every = max(1, total // s["evaluations"])
         first = min(every, 50)  # soon: people want to see something
         self.mark, self.pace = (time.perf_counter(), -1), 0.0
+        if not self.resume and (kept := outputs.set_aside(self.out)):
+            print(f"kept        the run that was in {self.out} is in {kept} now", flush=True)
         history = fit(
             self.model,
             self.optimizer(self.model, rate),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from typing import Any
 
-from demos.char_lm.model import CELLS
+from demos.char_lm.model import CELLS, EMBEDDING
 from demos.char_lm.text import Trouble
 
+MATRICES = {"rnn": 1, "lstm": 4, "gru": 3, "mrnn": 2}  # of H rows or columns, on either side of a layer
+MOST_LAYERS = 100
 SHORT = 5.0  # minutes; longer runs get the larger model, which needs dropout
 
 COMMON: dict[str, Any] = {
@@ -42,6 +45,7 @@ _HELP = {
     "encoding": "of that file, any that Python knows (utf-8)",
     "prime": "what the samples go on from ('The ')",
 }
+_OUT = "where everything goes (out/char_lm); what an earlier run left there is kept in a folder earlier-1, -2, ..."
 _KIND: dict[str, Any] = {"minutes": float, "clip": float, "dropout": float, "decay": float}
 _WORDS = ("text", "encoding", "prime")
 
@@ -58,7 +62,7 @@ def parse(arguments: list[str]) -> tuple[dict[str, Any], str, bool]:
         parser.add_argument(f"--{name}", type=kind, help=text, metavar="FILE" if name == "text" else name[0].upper())
     parser.add_argument("--cell", choices=sorted(CELLS), help="the kind of recurrent layer (lstm)")
     parser.add_argument("--resume", action="store_true", default=False, help="go on with the run in --out, bit for bit")
-    parser.add_argument("--out", default="out/char_lm", metavar="FOLDER", help="where everything goes (out/char_lm)")
+    parser.add_argument("--out", default="out/char_lm", metavar="FOLDER", help=_OUT)
     said = vars(parser.parse_args(arguments))
     out, resume = said.pop("out"), said.pop("resume")
     return said, out, resume
@@ -76,6 +80,14 @@ def complete(said: dict[str, Any]) -> dict[str, Any]:
     for name in ("minutes", "hidden", "layers", "seq", "batch", "clip"):
         if not settings[name] > 0:
             raise Trouble(f"--{name} must be more than 0, not {settings[name]}")
+    if settings["layers"] > MOST_LAYERS:
+        raise Trouble(f"--layers must be at most {MOST_LAYERS}, not {settings['layers']}")
+    need, there = memory(settings), machine_memory()
+    if need > there:
+        raise Trouble(
+            f"--hidden {settings['hidden']} and --layers {settings['layers']} make a model of {need / 2**30:,.0f} GiB "
+            f"with its gradients and Adam's averages, and this machine has {there / 2**30:,.0f}: take smaller ones"
+        )
     if settings["steps"] is not None and settings["steps"] < 1:
         raise Trouble(f"--steps must be at least 1, not {settings['steps']}")
     if not 0 <= settings["dropout"] < 1:
@@ -85,6 +97,20 @@ def complete(said: dict[str, Any]) -> dict[str, Any]:
             raise Trouble(f"--{name} must be at least 0, not {settings[name]}")
     settings["prime"] = settings["prime"] or "\n"
     return settings
+
+
+def memory(settings: dict[str, Any]) -> float:
+    """Bytes that the recurrent weights take in training: value, gradient and two averages, of 4 bytes each."""
+    H, layers, matrices = settings["hidden"], settings["layers"], MATRICES[settings["cell"]]
+    return 16 * matrices * H * (EMBEDDING + H + 2 * H * (layers - 1))
+
+
+def machine_memory() -> float:
+    """Bytes of memory in this machine, infinitely many where it does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return math.inf
 
 
 def agree(said: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:

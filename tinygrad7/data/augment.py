@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.nn.settings import check_number, check_whole
+
 Rng = np.random.Generator
 
 
@@ -34,6 +36,11 @@ class Transform:
             raise ValueError(
                 f"{self.name}: images must be (N, H, W) or (N, C, H, W); this array has shape {images.shape}"
             )
+        fill = getattr(self, "fill", 0)
+        if images.dtype.kind in "iu" and _as(np.asarray(fill, np.float64), images.dtype) != fill:
+            raise ValueError(
+                f"{self.name}: fill={fill} is no {images.dtype} pixel; give one that is, or images as floats"
+            )
 
     def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """The changed images, a new array of the same shape and dtype."""
@@ -46,8 +53,8 @@ class translate(Transform):
     name = "translate"
 
     def __init__(self, pixels: int, *, fill: float = 0.0) -> None:
-        if pixels != int(pixels) or pixels < 0:
-            raise ValueError(f"translate: pixels must be a whole number of at least 0, not {pixels}")
+        check_whole("translate", 0, pixels=pixels)
+        check_number("translate", -np.inf, fill=fill)
         self.pixels, self.fill = int(pixels), fill
 
     def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -66,7 +73,7 @@ class flip(Transform):
     name = "flip"
 
     def __init__(self, *, horizontal: bool = True, vertical: bool = False, p: float = 0.5) -> None:
-        _probability("flip: p", p)
+        check_number("flip", most=1, p=p)
         self.horizontal, self.vertical, self.p = horizontal, vertical, p
 
     def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -83,8 +90,8 @@ class rotate(Transform):
     name = "rotate"
 
     def __init__(self, degrees: float, *, fill: float = 0.0) -> None:
-        if not 0 <= degrees <= 180:
-            raise ValueError(f"rotate: degrees must lie in 0 ... 180, not {degrees}")
+        check_number("rotate", most=180, degrees=degrees)
+        check_number("rotate", -np.inf, fill=fill)
         self.degrees, self.fill = degrees, fill
 
     def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -105,8 +112,10 @@ class warp(Transform):
     name = "warp"
 
     def __init__(self, strength: float, smoothness: float = 4.0, *, fill: float = 0.0) -> None:
-        if not (strength >= 0 and smoothness > 0):
-            raise ValueError(f"warp: needs strength ≥ 0 and smoothness > 0 pixels, not {strength} and {smoothness}")
+        check_number("warp", strength=strength, smoothness=smoothness)
+        check_number("warp", -np.inf, fill=fill)
+        if not smoothness:
+            raise ValueError("warp: smoothness must be more than 0 pixels")
         self.strength, self.smoothness, self.fill = strength, smoothness, fill
 
     def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -123,25 +132,43 @@ class warp(Transform):
 
 
 class noise(Transform):
-    """Gaussian noise of standard deviation ``std``; then a pixel v becomes low + high − v with probability ``flip``."""
+    """Gaussian noise of standard deviation ``std``; then a pixel v becomes low + high − v with probability ``flip``.
+
+    ``std`` is in units of the pixels, which for uint8 run from 0 to 255. So do ``low`` and ``high`` there, if they are
+    not given; they are 0 and 1 for floats and bool, and must be given for other whole numbers."""
 
     name = "noise"
 
-    def __init__(self, std: float = 0.0, *, flip: float = 0.0, low: float = 0.0, high: float = 1.0) -> None:
-        if not std >= 0:
-            raise ValueError(f"noise: std must be at least 0, not {std}")
-        _probability("noise: flip", flip)
+    def __init__(
+        self, std: float = 0.0, *, flip: float = 0.0, low: float | None = None, high: float | None = None
+    ) -> None:
+        check_number("noise", std=std)
+        check_number("noise", most=1, flip=flip)
+        check_number("noise", -np.inf, low=0 if low is None else low, high=0 if high is None else high)
         self.std, self.flip, self.low, self.high = std, flip, low, high
+
+    def _check(self, images: np.ndarray) -> None:
+        super()._check(images)
+        if 0 < self.std < 0.25 and images.dtype.kind in "iub":
+            raise ValueError(
+                f"noise: std={self.std} is in units of the pixels, and these are {images.dtype}: rounding would undo "
+                "it; give a larger one, such as 0.1 * 255 for bytes, or images as floats"
+            )
+        if self.flip and (self.low is None or self.high is None) and images.dtype not in _HIGHEST:
+            raise ValueError(f"noise: flip= of {images.dtype} pixels needs low= and high=, the range that they have")
 
     def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         values = images + self.std * rng.standard_normal(images.shape)
-        chosen = rng.random(images.shape) < self.flip
-        return _as(np.where(chosen, self.low + self.high - values, values), images.dtype)
+        if self.flip:
+            low = 0 if self.low is None else self.low
+            high = _HIGHEST[images.dtype] if self.high is None else self.high
+            values = np.where(rng.random(images.shape) < self.flip, low + high - values, values)
+        return _as(values, images.dtype)
 
 
-def _probability(what: str, p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{what} is a probability, so it lies in 0 ... 1, not {p}")
+_HIGHEST = {
+    np.dtype(kind): 255 if kind == "uint8" else 1 for kind in ("uint8", "bool", "float16", "float32", "float64")
+}
 
 
 def _as(values: np.ndarray, dtype: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.random import generator
 
 
@@ -25,8 +26,7 @@ def bagging(*arrays: Any, members: int, rng: np.random.Generator | int | None = 
     lengths = [len(a) for a in arrays]
     if not lengths or len(set(lengths)) > 1 or not lengths[0]:
         raise ValueError(f"bagging: needs arrays of one, positive number of examples; got lengths {lengths}")
-    if members < 1:
-        raise ValueError(f"bagging: members must be at least 1, not {members}")
+    check_whole("bagging", members=members)
     draw, n, bags = generator(rng), lengths[0], []
     for _ in range(members):
         chosen = draw.integers(n, size=n)

@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad7.backend import is_array, to_device, to_numpy
 from tinygrad7.checkpoint import truncate
 from tinygrad7.context import STATE
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.shape import concatenate
 from tinygrad7.random import generator
 from tinygrad7.tensor import Tensor, tensor
@@ -150,9 +151,7 @@ def bptt_batches(
         shape = getattr(sequence, "shape", type(sequence).__name__)
         raise ValueError(f"bptt_batches: the sequence must be a 1-d array of indices, not {shape}")
     k2 = k1 if k2 is None else k2
-    for name, value in (("batch", batch), ("k1", k1)):
-        if value != int(value) or value < 1:
-            raise ValueError(f"bptt_batches: {name} must be a whole number of at least 1, not {value}")
+    check_whole("bptt_batches", batch=batch, k1=k1, k2=k2)
     if k2 < k1:
         raise ValueError(f"bptt_batches: k2 ({k2}) must be at least k1 ({k1}), or some steps would have no gradient")
     if len(sequence) < batch + 1:

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad7.backend import is_array, to_device, to_numpy
 from tinygrad7.context import STATE
 from tinygrad7.data.augment import Transform
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.random import generator
 from tinygrad7.tensor import Tensor
 
@@ -146,7 +147,6 @@ def _check(arrays: list[np.ndarray], batch: int, drop_last: bool) -> None:
         raise ValueError(f"batches: arrays of {' and '.join(map(str, lengths))} examples; all need the same number")
     if not lengths[0]:
         raise ValueError("batches: there are no examples, every batch would be empty")
-    if batch != int(batch) or batch < 1:
-        raise ValueError(f"batches: batch must be a whole number of at least 1, not {batch}")
+    check_whole("batches", batch=batch)
     if drop_last and batch > lengths[0]:
         raise ValueError(f"batches: {lengths[0]} examples fill no batch of {batch}, and drop_last leaves out the rest")

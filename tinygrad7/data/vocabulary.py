@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.nn.settings import check_whole
+
 _WORD = re.compile(r" ?\w+| ?[^\w\s]|\s")  # a word takes the space before it along: joined, tokens give the text back
 _LEVELS = ("characters", "words")
 
@@ -56,8 +58,7 @@ class Vocabulary:
         ``size`` keeps that many of the most frequent tokens, ``least`` those met so often or more."""
         if not isinstance(text, str):
             raise TypeError(f"Vocabulary: the text is {type(text).__name__}, not str; decode bytes first")
-        if size is not None and size < 1:
-            raise ValueError(f"Vocabulary: size must be at least 1 token, not {size}")
+        check_whole("Vocabulary", size=1 if size is None else size)
         counts = Counter(_split(text, level))
         for special in (unknown, end):
             counts.pop(special or "", None)

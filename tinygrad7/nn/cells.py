@@ -11,8 +11,9 @@ import numpy as np
 
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter, check_sizes
+from tinygrad7.nn.module import Layer, Parameter
 from tinygrad7.nn.recurrent import from_torch
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.create import zeros
 from tinygrad7.ops.recurrent import gru_step, lstm_step, rnn_step
 from tinygrad7.ops.shape import shape_of
@@ -20,13 +21,13 @@ from tinygrad7.random import generator
 from tinygrad7.tensor import Tensor
 
 
-class Cell(Module):
+class Cell(Layer):
     """What the cells share: ``weight_ih`` (G·H, I), ``weight_hh`` (G·H, H), ``bias`` (G·H), for G parts."""
 
     gates = 1
 
     def __init__(self, input_size: int, hidden_size: int, *, bias: bool = True, rng: Any = None) -> None:
-        check_sizes(self, input_size=input_size, hidden_size=hidden_size)
+        check_whole(self, input_size=input_size, hidden_size=hidden_size)
         rng = generator(rng)
         self.input_size, self.hidden_size = input_size, hidden_size
         rows = self.gates * hidden_size

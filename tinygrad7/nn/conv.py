@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter, check_sizes
+from tinygrad7.nn.module import Layer, Parameter
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
 from tinygrad7.random import generator
 
@@ -15,14 +16,14 @@ def _times(size: Any) -> str:
     return f"{size}" if isinstance(size, int) else " × ".join(str(n) for n in size)
 
 
-class _Conv(Module):
+class _Conv(Layer):
     axes: int
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, *, bias: bool = True, rng: Any = None,
     ) -> None:  # fmt: skip
-        check_sizes(self, in_channels=in_channels, out_channels=out_channels)
+        check_whole(self, in_channels=in_channels, out_channels=out_channels)
         rng = generator(rng)
         window = (kernel_size,) * self.axes if isinstance(kernel_size, int) else tuple(kernel_size)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, window
@@ -66,7 +67,7 @@ class Conv1d(_Conv):
         return conv1d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation)
 
 
-class _Pool(Module):
+class _Pool(Layer):
     def __init__(self, size: Any, stride: Any = None, padding: Any = 0) -> None:
         self.size, self.stride, self.padding = size, stride, padding
 

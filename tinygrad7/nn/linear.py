@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter, check_sizes
+from tinygrad7.nn.module import Layer, Parameter
+from tinygrad7.nn.settings import check_number, check_whole
 from tinygrad7.ops import elementwise as ops
 from tinygrad7.ops.layers import _linear, dropout
 from tinygrad7.ops.linalg import embedding
@@ -14,14 +15,16 @@ from tinygrad7.ops.shape import _reshape, shape_of
 from tinygrad7.random import generator
 
 
-class Linear(Module):
+class Linear(Layer):
     """Affine map of the last axis.   y = x Wᵀ + b      x̄ = ȳ W      W̄ = ȳᵀ x      b̄ = Σ ȳ over rows
 
     x (..., in) gives y (..., out); ``weight`` (out, in), ``bias`` (out). Starts uniform in ±1/√in.
     """
 
+    numbers = False
+
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, rng: Any = None) -> None:
-        check_sizes(self, 0, in_features=in_features, out_features=out_features)
+        check_whole(self, 0, in_features=in_features, out_features=out_features)
         rng = generator(rng)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(init.fan_in_uniform((out_features, in_features), in_features, rng=rng))
@@ -34,7 +37,7 @@ class Linear(Module):
         return f"{self.in_features} → {self.out_features}" + ("" if self.bias is not None else ", no bias")
 
 
-class Embedding(Module):
+class Embedding(Layer):
     """A table of vectors looked up by index.   y = W[i]      W̄[i] = Σ ȳ where i was used
 
     Integers (...) in [0, V) give (..., E); ``weight`` (V, E) starts normal with standard deviation 1. Raises
@@ -42,7 +45,7 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, rng: Any = None) -> None:
-        check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        check_whole(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.weight = Parameter(init.normal((num_embeddings, embedding_dim), rng=rng))
 
@@ -53,7 +56,7 @@ class Embedding(Module):
         return f"{self.num_embeddings} → {self.embedding_dim}"
 
 
-class Flatten(Module):
+class Flatten(Layer):
     """All axes from ``start`` on made one: (N, C, H, W) gives (N, C·H·W)."""
 
     def __init__(self, start: int = 1) -> None:
@@ -64,7 +67,7 @@ class Flatten(Module):
         return _reshape(x, (*shape[: self.start], math.prod(shape[self.start :])))
 
 
-class Dropout(Module):
+class Dropout(Layer):
     """Each unit set to 0 with probability ρ in training.   y = m x / (1 − ρ)      (y = x in evaluation)
 
     ``mode="classic"`` is the lecture's: y = m x in training, (1 − ρ) x in evaluation. ``rng``: a generator, a seed, or
@@ -72,7 +75,8 @@ class Dropout(Module):
     """
 
     def __init__(self, rho: float = 0.5, *, mode: str = "inverted", rng: Any = None) -> None:
-        dropout([0.0], rho, training=False, mode=mode)  # refuses a bad rho or mode here, not in the first step
+        check_number(self, below=1, rho=rho)
+        dropout([0.0], rho, training=False, mode=mode)  # refuses a bad mode here, not in the first step
         self.rho, self.mode = rho, mode
         self.rng = None if rng is None else generator(rng)
 
@@ -83,28 +87,28 @@ class Dropout(Module):
         return f"ρ = {self.rho}" + ("" if self.mode == "inverted" else f", {self.mode}")
 
 
-class ReLU(Module):
+class ReLU(Layer):
     """Rectifier.   y = max(x, 0)      x̄ = ȳ [x > 0]"""
 
     def forward(self, x: Any) -> Any:
         return ops.relu(x)
 
 
-class Tanh(Module):
+class Tanh(Layer):
     """Hyperbolic tangent.   y = tanh x      x̄ = ȳ (1 − y²)"""
 
     def forward(self, x: Any) -> Any:
         return ops.tanh(x)
 
 
-class Sigmoid(Module):
+class Sigmoid(Layer):
     """Logistic function.   y = 1 / (1 + e⁻ˣ)      x̄ = ȳ y (1 − y)"""
 
     def forward(self, x: Any) -> Any:
         return ops.sigmoid(x)
 
 
-class GELU(Module):
+class GELU(Layer):
     """Gaussian error linear unit.   y = x Φ(x)      (``approximate="tanh"``: the common approximation)"""
 
     def __init__(self, approximate: str = "none") -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from tinygrad7.backend import check_device, to_device, to_numpy, writable_array
 from tinygrad7.context import check_dtype, scope
+from tinygrad7.messages import describe
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor, tensor
 
@@ -94,12 +96,23 @@ class Module:
         elif isinstance(value, Module):
             if value._name is None:
                 value._called(name, None, name)
+        elif isinstance(value, _NAMELESS):
+            self._refuse(name, value)
         else:
             for key, part in _parts_of(value):
                 if isinstance(part, Module) and part._name is None:
                     part._called(*self._label_of(name, key, part), self._key(name, key))
                 elif isinstance(part, Tensor):
                     self._adopt(self._key(name, key), part)
+
+    def _refuse(self, name: str, value: Any) -> None:
+        """Raise if a container that gives its parts no names holds any: they would be overlooked."""
+        part = next((part for part in value if isinstance(part, Module) or _is_state(part)), None)
+        if part is not None:
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a {type(value).__name__} that holds a {type(part).__name__}; parts "
+                "are found, and named, in a list, tuple or dict: write it as one"
+            )
 
     def _label_of(self, name: str, key: Any, part: Module) -> tuple[str, int | None]:
         """The scope name and index of a part held in a list (``blocks[3]``) or a dict (``heads.left``)."""
@@ -120,6 +133,8 @@ class Module:
             elif isinstance(value, list | tuple | dict):
                 for key, part in _parts_of(value):
                     yield self._key(name, key), part
+            elif isinstance(value, _NAMELESS):
+                self._refuse(name, value)
 
     def _key(self, name: str, key: Any) -> str:
         return f"{name}.{key}"
@@ -136,8 +151,13 @@ class Module:
         """The modules held directly, each once."""
         return (part for _, part in self.named_children())
 
-    def _walk(self, prefix: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
+    def _walk(self, prefix: str, seen: set[int] | None, above: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
         """This module and all below with their paths: each once, or on every path where ``seen`` is None."""
+        if any(module is self for module in above):
+            raise ValueError(
+                f"{type(self).__name__}: it contains itself, as {prefix!r}, so its parts would have no end of names: "
+                "take that out (del); a part that needs the whole can be given it in forward"
+            )
         if seen is not None:
             if id(self) in seen:
                 return
@@ -145,7 +165,7 @@ class Module:
         yield prefix, self
         for name, part in self._held():
             if isinstance(part, Module):
-                yield from part._walk(f"{prefix}.{name}" if prefix else name, seen)
+                yield from part._walk(f"{prefix}.{name}" if prefix else name, seen, (*above, self))
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module (named "") and all below it, each once, with their paths."""
@@ -160,7 +180,7 @@ class Module:
         seen: set[int] = set()
         for path, module in self._walk("", set() if once else None):
             for name, part in module._held():
-                if isinstance(part, Buffer) or (isinstance(part, Tensor) and isinstance(part._node, Leaf)):
+                if _is_state(part):
                     if not (once and id(part) in seen):
                         seen.add(id(part))
                         yield (f"{path}.{name}" if path else name), part
@@ -225,15 +245,17 @@ class Module:
         """Take over the arrays of ``state``, converted to each tensor's dtype and device; all of them or none.
 
         Raises ``ValueError`` that lists every missing key, every unknown key (with the nearest that is there) and
-        every wrong shape or dtype. A tensor that is shared may come under each of its names, with one value.
+        every wrong shape or dtype; ``TypeError`` for what is no mapping. A tensor that is shared may come under each of
+        its names, with one value.
         """
+        _check_mapping(self, "load_state_dict", state)
         own, known = dict(self._tensors()), dict(self._tensors(once=False))
         first = {id(t): name for name, t in own.items()}
         values: dict[str, np.ndarray] = {}
         complaints = []
         for key, value in state.items():
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
+                near = difflib.get_close_matches(str(key), known, n=1)
                 complaints.append(f"unknown key {key!r}" + (f" (is {near[0]!r} meant?)" if near else ""))
                 continue
             array, t, name = to_numpy(getattr(value, "_data", value)), known[key], first[id(known[key])]
@@ -255,6 +277,7 @@ class Module:
 
         ``num_batches_tracked`` is accepted and ignored. Raises as ``load_state_dict`` does.
         """
+        _check_mapping(self, "load_torch_state_dict", state)
         rest = {key: to_numpy(getattr(value, "_data", value)) for key, value in state.items()}
         converted: dict[str, Any] = {}
         for path, module in self.named_modules():
@@ -286,6 +309,8 @@ class Module:
         return self._told[1]
 
     def __repr__(self) -> str:
+        for _ in self.modules():  # a module that contains itself is told of, not shown without end
+            pass
         lines = [self.detail]
         for name, part in self._shown():
             if isinstance(part, Module):
@@ -293,7 +318,7 @@ class Module:
                 lines += [f"  ({name}): {inner[0]}", *[f"  {line}" for line in inner[1:]]]
             elif not isinstance(part, Tensor):
                 lines.append(f"  ({name}): {getattr(part, '__name__', repr(part))}")
-            elif isinstance(part, Buffer) or part.is_leaf:
+            elif _is_state(part):
                 lines.append(f"  {name}: {part.shape} {part.dtype}{' (buffer)' if isinstance(part, Buffer) else ''}")
         return "\n".join(lines)
 
@@ -302,7 +327,39 @@ class Module:
         return self._held()
 
 
-_PARTS = (Tensor, Module, list, tuple, dict)
+class Layer(Module):
+    """A module of one array, as those of this package are. Raises ``TypeError`` for None, and for the pair that a
+    recurrent layer returns, which NumPy might stack; where not ``numbers``, for a number too."""
+
+    numbers = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args and not isinstance(args[0], Tensor):
+            check_array(self, args[0], self.numbers)
+        return super().__call__(*args, **kwargs)
+
+
+def check_array(module: Module, x: Any, numbers: bool = True) -> None:
+    """Raise ``TypeError`` for None, a tuple of tensors, and unless ``numbers`` for a number."""
+    kind = type(module).__name__
+    if x is None:
+        raise TypeError(f"{kind}: an array is needed, not None; does the function that made it return nothing?")
+    if isinstance(x, int | float) and not numbers:
+        raise TypeError(f"{kind}: an array is needed, not the number {x}; a batch of one example is [[{x}, ...]]")
+    if isinstance(x, tuple) and any(isinstance(part, Tensor) for part in x):
+        raise TypeError(
+            f"{kind}: one array is needed, not a tuple of {len(x)}, such as the (y, state) of a recurrent layer: "
+            "write y, state = rnn(x), and inside a Sequential put lambda output: output[0] between the two"
+        )
+
+
+_NAMELESS = (set, frozenset, deque)
+_PARTS = (Tensor, Module, list, tuple, dict, *_NAMELESS)
+
+
+def _is_state(part: Any) -> bool:
+    """Whether it is a parameter or a buffer: a leaf or a ``Buffer``, no result and no constant."""
+    return isinstance(part, Buffer) or (isinstance(part, Tensor) and isinstance(part._node, Leaf))
 
 
 def _parts_of(group: Any) -> Iterator[tuple[Any, Any]]:
@@ -315,57 +372,15 @@ def _parts_of(group: Any) -> Iterator[tuple[Any, Any]]:
                 yield f"{key}.{deeper}", inner
 
 
-def check_sizes(module: Module, least: int = 1, **sizes: Any) -> None:
-    """Raise ``ValueError`` for a size that is no whole number of at least ``least``."""
-    for name, value in sizes.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            kind = type(module).__name__
-            raise ValueError(f"{kind}: {name} must be a whole number of at least {least}, not {value!r}")
+def _check_mapping(module: Module, name: str, state: Any) -> None:
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"{name} of {type(module).__name__}: a mapping of names to arrays is needed, as state_dict() returns, not "
+            f"{describe(state)}"
+        )
 
 
 def _moved(a: Any, device: str | None, dtype: Any) -> Any:
     a = writable_array(a)
     a = a if dtype is None or a.dtype == dtype else a.astype(dtype)
     return a if device is None else to_device(a, device)
-
-
-class Sequential(Module):
-    """Layers one after another: ``y = layerₙ(… layer₁(x))``. Takes modules and plain functions such as ``tg.tanh``.
-
-    Can be indexed and sliced (a slice shares its layers), iterated, measured, and appended to.
-    """
-
-    def __init__(self, *layers: Any) -> None:
-        for i, layer in enumerate(layers):
-            if not callable(layer):
-                raise TypeError(f"Sequential: layer {i} is a {type(layer).__name__}, which cannot be called")
-        self.layers = list(layers)
-
-    def forward(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def append(self, layer: Any) -> Sequential:
-        """Add a layer at the end."""
-        self.layers = [*self.layers, layer]
-        return self
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.layers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
-
-    def _shown(self) -> Iterator[tuple[str, Any]]:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
-
-    def _key(self, name: str, key: Any) -> str:
-        """ "0.weight", as in PyTorch, not "layers.0.weight"."""
-        return str(key) if name == "layers" else super()._key(name, key)
-
-    def _label_of(self, name: str, key: Any, part: Module) -> tuple[str, int | None]:
-        return (type(part).__name__, key) if name == "layers" else super()._label_of(name, key, part)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.module import check_sizes
 from tinygrad7.nn.recurrent import Recurrent
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.elementwise import tanh
 from tinygrad7.ops.layers import _linear
 from tinygrad7.ops.recurrent import check_lengths, clear_padding, over_time, zero_state
@@ -24,7 +24,7 @@ class MultiplicativeRNN(Recurrent):
     def __init__(
         self, input_size: int, hidden_size: int, *args: Any, factors: int | None = None, **kwargs: Any
     ) -> None:
-        check_sizes(self, factors=1 if factors is None else factors)
+        check_whole(self, factors=1 if factors is None else factors)
         self.factors = hidden_size if factors is None else factors
         super().__init__(input_size, hidden_size, *args, **kwargs)
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Buffer, Module, Parameter, check_sizes
+from tinygrad7.nn.module import Buffer, Layer, Parameter
+from tinygrad7.nn.settings import check_number, check_whole
 from tinygrad7.ops.elementwise import sqrt
 from tinygrad7.ops.layers import _normalise
 from tinygrad7.ops.shape import _reshape, shape_of
 from tinygrad7.tensor import value_of
 
 
-class _BatchNorm(Module):
+class _BatchNorm(Layer):
     ranks: dict[int, str]  # the numbers of axes that x may have, and how such a shape reads
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:  # fmt: skip
-        check_sizes(self, num_features=num_features)
+        check_whole(self, num_features=num_features)
+        check_number(self, eps=eps)
+        check_number(self, most=1, momentum=momentum)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(init.ones((num_features,))) if affine else None
         self.bias = Parameter(init.zeros((num_features,))) if affine else None
@@ -85,7 +86,7 @@ class BatchNorm2d(_BatchNorm):
     ranks = {4: "(N, C, H, W)"}
 
 
-class LayerNorm(Module):
+class LayerNorm(Layer):
     """Each example to mean 0 and variance 1 over its last axes.   y = w (x − m) / √(v + ε) + b
 
     ``normalized_shape``: the sizes of those axes (a number for one); ``weight`` and ``bias`` have that shape. Raises
@@ -93,7 +94,10 @@ class LayerNorm(Module):
     """
 
     def __init__(self, normalized_shape: Any, eps: float = 1e-5, *, affine: bool = True, bias: bool = True) -> None:
-        self.shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
+        self.shape = tuple(normalized_shape) if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+        for size in self.shape:
+            check_whole(self, normalized_shape=size)
+        check_number(self, eps=eps)
         self.eps = eps
         self.weight = Parameter(init.ones(self.shape)) if affine else None
         self.bias = Parameter(init.zeros(self.shape)) if affine and bias else None

@@ -5,21 +5,23 @@ Sequences are (T, B, I), steps first. The state goes in and comes out, ``y, h = 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from tinygrad7.context import scope
-from tinygrad7.messages import ShapeError
+from tinygrad7.messages import ShapeError, describe
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Module, Parameter, check_sizes
+from tinygrad7.nn.module import Layer, Parameter
+from tinygrad7.nn.settings import check_number, check_whole
 from tinygrad7.ops.layers import dropout
 from tinygrad7.ops.recurrent import gru, lstm, rnn
 from tinygrad7.ops.shape import broadcast_to, concatenate, shape_of, stack
 from tinygrad7.random import generator
 
 
-class Recurrent(Module):
+class Recurrent(Layer):
     """What the recurrent layers share: parameters by layer and direction, states, dropout between layers."""
 
     gates = 1  # parts of the weights
@@ -38,9 +40,14 @@ class Recurrent(Module):
         learn_initial_state: bool = False,
         rng: Any = None,
     ) -> None:
-        check_sizes(self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"{type(self).__name__}: dropout is a probability, 0 <= dropout < 1, not {dropout}")
+        check_whole(self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_number(self, below=1, dropout=dropout)
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"{type(self).__name__}: dropout={dropout} stands between layers, and num_layers is 1, so nothing is "
+                "dropped: take more layers, or a Dropout after this one",
+                stacklevel=2,
+            )
         rng = generator(rng)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.dropout, self.unroll, self.rng = bidirectional, dropout, unroll, rng
@@ -70,12 +77,16 @@ class Recurrent(Module):
     def parameter(self, name: str, suffix: str) -> Any:
         return getattr(self, f"{name}_{suffix}")
 
-    def _begin(self, x: Any, state: Any) -> list[tuple[Any, ...]]:
+    def _begin(self, x: Any, state: Any, lengths: Any) -> list[tuple[Any, ...]]:
         """The initial states of every layer and direction: those given, those learned, or None for zeros."""
         count, kind = len(self.suffixes), type(self).__name__
         if len(shape_of(x)) != 3 or shape_of(x)[2] != self.input_size:
             raise ShapeError(f"{kind}: x must be (T, B, {self.input_size}), steps first; got {shape_of(x)}")
         B, H = shape_of(x)[1], self.hidden_size
+        if lengths is not None and shape_of(lengths) != (B,):
+            raise ShapeError(
+                f"{kind}: lengths must be {B} integers, the steps of each sequence; got {describe(lengths)}"
+            )
         if state is None:
             learned = [getattr(self, f"{name}_0") for name in self.states]
             if learned[0] is None:
@@ -94,7 +105,7 @@ class Recurrent(Module):
 
     def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
         """Outputs (T, B, directions × H) of the last layer, and the final state, (layers × directions, B, H) each."""
-        begin = self._begin(x, state)
+        begin = self._begin(x, state, lengths)
         final: list[tuple[Any, ...]] = []
         directions = 2 if self.bidirectional else 1
         for k in range(self.num_layers):

@@ -11,8 +11,10 @@ from typing import Any
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
 from tinygrad7.nn.conv import Conv2d
-from tinygrad7.nn.module import Module, Parameter, Sequential, check_sizes
+from tinygrad7.nn.module import Layer, Module, Parameter, check_array
 from tinygrad7.nn.norm import BatchNorm2d
+from tinygrad7.nn.sequential import Sequential
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.elementwise import relu, tanh
 from tinygrad7.ops.layers import _linear
 from tinygrad7.ops.shape import shape_of
@@ -31,6 +33,7 @@ class Residual(Module):
 
     def forward(self, x: Any) -> Any:
         y = self.f(x)
+        check_array(self, y)
         skip = x if self.shortcut is None else self.shortcut(x)
         if shape_of(y) != shape_of(skip):
             raise ShapeError(
@@ -40,17 +43,19 @@ class Residual(Module):
         return skip + y
 
 
-class ResidualBlock(Module):
+class ResidualBlock(Layer):
     """The lecture's block.   z = W1 x + b1      h = φ(z)      y = x + W2 h
 
     x (..., D) gives y (..., D); ``W1`` (H, D), ``b1`` (H), ``W2`` (D, H), H being ``hidden`` (D unless given). W1
     starts by Xavier, b1 at 0, W2 uniform in ±1/√H. Raises ``ShapeError`` where x does not end in D.
     """
 
+    numbers = False
+
     def __init__(
         self, dim: int, hidden: int | None = None, phi: Callable[[Any], Any] = tanh, *, rng: Any = None
     ) -> None:
-        check_sizes(self, dim=dim, hidden=dim if hidden is None else hidden)
+        check_whole(self, dim=dim, hidden=dim if hidden is None else hidden)
         rng = generator(rng)
         self.dim, self.hidden, self.phi = dim, dim if hidden is None else hidden, phi
         self.W1 = Parameter(init.xavier_uniform((self.hidden, dim), rng=rng))
@@ -65,7 +70,7 @@ class ResidualBlock(Module):
         return f"{self.dim}, φ = {getattr(self.phi, '__name__', type(self.phi).__name__)}"
 
 
-class ConvResidualBlock(Module):
+class ConvResidualBlock(Layer):
     """Two 3 × 3 convolutions with a skip.   y = relu(P x + F(x)),  F = norm · conv · relu · norm · conv
 
     x (N, C, H, W) gives (N, O, H/stride, W/stride), rounded up; O is ``out_channels`` (C unless given). Where the shape

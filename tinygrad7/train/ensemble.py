@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, NamedTuple
 
 from tinygrad7.context import no_grad
+from tinygrad7.nn.recurrent import Recurrent
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.shape import stack
 from tinygrad7.tensor import Tensor
 
@@ -50,10 +53,12 @@ def mc_predict(model: Any, *inputs: Any, samples: int = 100, link: Callable[[Any
     Dropout is on, and only dropout: every other module runs in evaluation mode. Afterwards each module has the mode it
     had before, also when the model raises. ``link`` as in ``Ensemble``. Masks come from the layers' own generators
     (``tg.seed`` where they have none). Raises ``ValueError`` for a model without dropout, or samples < 1."""
-    if samples < 1:
-        raise ValueError(f"mc_predict: samples must be at least 1, not {samples}")
+    check_whole("mc_predict", samples=samples)
     if not any(_drops(module) for module in model.modules()):
-        raise ValueError("mc_predict: the model has no dropout, so all samples would be equal: call it in eval() mode")
+        raise ValueError(
+            "mc_predict: the model has no dropout (that of a recurrent net stands between its layers, so one layer "
+            "has none), and all samples would be equal: add a Dropout, or call the model in eval() mode"
+        )
     found = []
     with _modes(model, _drops), no_grad():
         for _ in range(samples):
@@ -63,9 +68,11 @@ def mc_predict(model: Any, *inputs: Any, samples: int = 100, link: Callable[[Any
 
 
 def _drops(module: Any) -> bool:
-    """Whether a module draws a dropout mask: a ``Dropout``, or a layer with dropout inside, such as an ``LSTM``."""
+    """Whether a module draws a dropout mask: a ``Dropout``, or one with dropout inside, such as a deep ``LSTM``."""
+    if isinstance(module, Recurrent) and module.num_layers == 1:
+        return False
     rates = [getattr(module, name, 0.0) for name in ("rho", "dropout")]
-    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+    return any(isinstance(rate, Real) and float(rate) > 0 for rate in rates)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygrad7.backend import xp
 from tinygrad7.context import no_grad
+from tinygrad7.nn.settings import check_whole
 from tinygrad7.optim.hessian_free import HessianFree
 from tinygrad7.random import generator
 from tinygrad7.train.history import History
@@ -79,9 +80,7 @@ def fit(
     Raises ``ValueError`` for neither steps nor epochs, no batches, training data as validation, stopping without
     validation; ``TypeError`` for a checkpoint with batches that know no position; ``FloatingPointError`` for a loss
     that is not finite, naming the step."""
-    _check(optimizer, batches, steps, epochs, validation, stopping, checkpoint, resume)
-    if isinstance(every, int) and every < 1:
-        raise ValueError(f"fit: every must be at least 1 step, not {every}")
+    _check(optimizer, batches, steps, epochs, every, validation, stopping, checkpoint, resume)
     history = History()
     if schedule is not None:
         optimizer.lr = schedule
@@ -215,13 +214,20 @@ class _Run:
 
 
 def _check(
-    optimizer: Any, batches: Any, steps: Any, epochs: Any, validation: Any, stopping: Any, checkpoint: Any, resume: bool
+    optimizer: Any,
+    batches: Any,
+    steps: Any,
+    epochs: Any,
+    every: Any,
+    validation: Any,
+    stopping: Any,
+    checkpoint: Any,
+    resume: bool,
 ) -> None:
     if (steps is None) == (epochs is None):
         raise ValueError("fit: give either steps= or epochs=, how long to train")
-    for name, value in (("steps", steps), ("epochs", epochs)):
-        if value is not None and value < 1:
-            raise ValueError(f"fit: {name} must be at least 1, not {value}")
+    given = {"steps": steps, "epochs": epochs, "every": None if callable(every) else every}
+    check_whole("fit", **{name: value for name, value in given.items() if value is not None})
     if not getattr(batches, "training", True):
         raise ValueError("fit: these batches are for evaluation (training=False), and training must not see them")
     if getattr(validation, "training", False):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.nn.settings import check_number, check_whole
+
 
 class EarlyStopping:
     """Watches a validation value, one ``update`` an evaluation.
@@ -18,12 +20,9 @@ class EarlyStopping:
     ``tg.train.fit`` does however training ends. Raises ``ValueError`` for settings out of range."""
 
     def __init__(self, patience: int = 5, *, min_delta: float = 0.0, smoothing: float = 0.0, mode: str = "min") -> None:
-        if patience < 1:
-            raise ValueError(f"EarlyStopping: patience must be at least 1 evaluation, not {patience}")
-        if min_delta < 0:
-            raise ValueError(f"EarlyStopping: min_delta must be at least 0, not {min_delta}")
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"EarlyStopping: smoothing must lie in 0 ... 1 (1 excluded), not {smoothing}")
+        check_whole("EarlyStopping", patience=patience)
+        check_number("EarlyStopping", min_delta=min_delta)
+        check_number("EarlyStopping", below=1, smoothing=smoothing)
         if mode not in ("min", "max"):
             raise ValueError(f"EarlyStopping: mode must be 'min' or 'max', not {mode!r}")
         self.patience, self.min_delta, self.smoothing, self.mode = patience, min_delta, smoothing, mode
