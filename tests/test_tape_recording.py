@@ -118,7 +118,8 @@ def test_an_index_that_is_changed_later_changes_nothing() -> None:
 
 def test_inputs_tells_nodes_and_constants_in_the_order_of_the_call() -> None:
     x, c = leaf(), tg.tensor(np.ones(3), name="c")
-    assert inputs((c * x)._node) == [c, x._node]
+    constant, node = inputs((c * x)._node)
+    assert constant._data is c._data and constant.name == "c" and node is x._node
     assert inputs((x**2)._node) == [x._node, 2]
 
 
@@ -617,9 +618,9 @@ def test_an_index_out_of_range_is_told_with_the_op_and_the_shape() -> None:
 
 
 def test_an_operand_that_is_nothing_like_a_number_is_told() -> None:
-    with pytest.raises(TypeError, match="cannot have dtype"):
+    with pytest.raises(TypeError, match=r"^add: 'a' is no number or array of numbers \(met \(3,\) float64, 'a'\)$"):
         leaf() + "a"
-    with pytest.raises(TypeError, match="cannot have dtype"):
+    with pytest.raises(TypeError, match=r"^multiply: None is no number .*\(a \.grad that no backward has filled\?\)"):
         leaf() * None
 
 

@@ -44,9 +44,23 @@ def _from_python(value: Any, dtype: Any = None) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"the nested lists are ragged (their lengths differ): {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(_no_number(value, array))
     if dtype is None and array.dtype.kind == "f" and not hasattr(value, "__array__"):
         return array.astype(STATE.get().dtype)
     return array
+
+
+def _no_number(value: Any, array: np.ndarray) -> str:
+    """What is said of a value that is no number, nor nested lists of them."""
+    odd = next((v for v in array.ravel().tolist() if np.asarray(v).dtype.kind not in "fiub"), value)
+    shown = repr(odd) if len(repr(odd)) < 40 else f"a {type(odd).__name__}"
+    hint = {
+        type(None): " (a .grad that no backward has filled?)",
+        int: " (an integer of more than 64 bits: write it as a float)",
+        complex: " (a tensor is real: keep its .real and .imag apart)",
+    }.get(type(odd), "")
+    return f"{shown} is no number or array of numbers{hint}"
 
 
 def operand(value: Any) -> Any:
@@ -56,6 +70,11 @@ def operand(value: Any) -> Any:
     if is_array(value) and not isinstance(value, np.ndarray):  # a NumPy scalar, a CuPy array
         return value
     return as_array(value, device=STATE.get().device)
+
+
+def floating(x: Array) -> Array:
+    """``x``, integers and booleans as float64: −x of an unsigned integer wraps round, eˣ of a small one is float16."""
+    return x if not hasattr(x, "dtype") or x.dtype.kind == "f" else x.astype(np.float64)
 
 
 def own(value: Any) -> Any:

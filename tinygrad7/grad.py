@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -132,6 +133,9 @@ def _seed(y: Tensor, seed: Any, what: str) -> Any:
     return value.astype(y.dtype)
 
 
+_COLLECTING = threading.Lock()  # threads may share leaves: what one adds between another's reading and writing is lost
+
+
 def backward(self: Tensor, seed: Any = None, *, retain_graph: bool = False) -> None:
     """Play the tape of this tensor backwards and add into ``.grad`` of every leaf.
 
@@ -147,7 +151,9 @@ def backward(self: Tensor, seed: Any = None, *, retain_graph: bool = False) -> N
         )
     bar = _seed(self, seed, "backward")
     with Setting(recording=False):
-        for leaf, gradient in walk(reachable([node]), {node: bar}, drop=not retain_graph).items():
+        found = walk(reachable([node]), {node: bar}, drop=not retain_graph)
+    with _COLLECTING:
+        for leaf, gradient in found.items():
             leaf.grad = writable_array(gradient if leaf.grad is None else leaf.grad + gradient)
 
 
@@ -205,7 +211,7 @@ def pull_back(ys: Any, seeds: Any, wanted: set[Any], *, recorded: bool, ends: An
             continue
         bar: Any = _seed(y, seed, "gradients")
         if recorded:
-            bar = seed if isinstance(seed, Tensor) else Tensor(bar)
+            bar = astype(seed, y.dtype) if isinstance(seed, Tensor) else Tensor(bar)
         bars[y._node] = bars[y._node] + bar if y._node in bars else bar
     if not wanted:
         return {}

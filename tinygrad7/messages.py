@@ -52,6 +52,8 @@ def explain(op: Any, args: tuple[Any, ...], error: Exception) -> Exception:
         new = ShapeError(f"{op.name}: {_mend(op.name, arrays, error)} (met {found})")
     elif isinstance(error, IndexError):
         new = IndexError(f"{op.name}: {error} (met {found})")
+    elif isinstance(error, OverflowError):
+        new = OverflowError(f"{op.name}: {error} (met {found})")
     elif isinstance(error, TypeError | AttributeError):
         new = TypeError(f"{op.name}: {error} (met {found})")
     else:
@@ -137,6 +139,17 @@ def report_backward(node: Node, bar: Any, contribution: Any) -> None:
         f"  cotangent: {statistics(bar)}",
         *[f"  saved {i}:   {statistics(a)}" for i, a in enumerate(saved)],
         f"  gradient:  {statistics(contribution)}",
+    ]
+    raise AnomalyError("\n".join(lines))
+
+
+def report_sum(node: Node, parent: Node | Leaf, old: Any, contribution: Any) -> None:
+    """Raise: two contributions to one gradient are finite, their sum is not."""
+    lines = [
+        f"adding what {where_is(node)} contributes to the gradient of {where_is(parent)} gave the first value that is "
+        "not finite, backward",
+        f"  before:       {statistics(old)}",
+        f"  contribution: {statistics(contribution)}",
     ]
     raise AnomalyError("\n".join(lines))
 

@@ -19,7 +19,7 @@ from tinygrad7.messages import AnomalyError, explain, finite, report_forward, us
 from tinygrad7.names import ARGUMENTS
 from tinygrad7.node import BIRTH, Node
 from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, checked_forward, checked_joint, checked_rule
-from tinygrad7.tensor import NUMPY, Tensor
+from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 # ---- primitive ---------------------------------------------------------------------------------------------------
 
@@ -188,17 +188,17 @@ def _binary(op: Op) -> Any:
 
     def call(a, b):  # type: ignore[no-untyped-def]
         state = STATE.get()
-        if isinstance(a, Tensor):
-            u, up = a._data, a._node
-        else:
-            u, up = (a if type(a) in NUMBERS else operand(a)), None
-        if isinstance(b, Tensor):
-            v, vp = b._data, b._node
-        else:
-            v, vp = (b if type(b) in NUMBERS else operand(b)), None
-            if not isinstance(a, Tensor):
-                return forward(u, v)
         try:
+            if isinstance(a, Tensor):
+                u, up = a._data, a._node
+            else:
+                u, up = (a if type(a) in NUMBERS else operand(a)), None
+            if isinstance(b, Tensor):
+                v, vp = b._data, b._node
+            else:
+                v, vp = (b if type(b) in NUMBERS else operand(b)), None
+                if not isinstance(a, Tensor):
+                    return forward(u, v)
             y = (ufunc if type(u) is _ndarray else forward)(u, v)
         except Exception as error:
             raise explain(op, (a, b), error) from error
@@ -209,12 +209,10 @@ def _binary(op: Op) -> Any:
             constants: tuple[Any, ...]
             if vp is None:
                 plan, parents, constants = op.left or op.plan(LEFT), (up,), (constant(b),)
-                if constants[0] is not b:
-                    v = constants[0]._data
+                v = value_of(constants[0])
             elif up is None:
                 plan, parents, constants = op.right or op.plan(RIGHT), (vp,), (constant(a),)
-                if constants[0] is not a:
-                    u = constants[0]._data
+                u = value_of(constants[0])
             else:
                 plan, parents, constants = op.both or op.plan(BOTH), (up, vp), ()
             node = result._node = Node()
@@ -246,10 +244,7 @@ def _general(op: Op) -> Any:
                 raw[i] = value._data
                 if value._node is not None:
                     if i not in tensors:
-                        raise TypeError(
-                            f"{op.name}: no gradient can flow into {(op.names * 2)[i]!r}; pass it as an array, or "
-                            ".detach() it, if none is meant"
-                        )
+                        raise TypeError(_no_gradient(op, op.keywords[i - count] if op.variadic else op.names[i]))
                     recorded = True
             elif value is not None and i in tensors and type(value) not in NUMBERS:
                 raw[i] = operand(value)
@@ -272,8 +267,7 @@ def _general(op: Op) -> Any:
                 parents.append(value._node)
             else:
                 constants.append(constant(value))
-                if isinstance(constants[-1], Tensor):
-                    raw[i] = constants[-1]._data
+                raw[i] = value_of(constants[-1])
         live = tuple([isinstance(given[i], Tensor) and given[i]._node is not None for i in tensors])
         plan = op.plans.get(live) or op.plan(live)
         params = []
@@ -296,6 +290,15 @@ def _general(op: Op) -> Any:
         return watched(op, raw, done, state) if state.watch else done
 
     return call
+
+
+def _no_gradient(op: Op, name: str) -> str:
+    if name == "axis":
+        return (
+            f"{op.name}: an axis is a number, not a tensor; several tensors are given as a list, [a, b], and compared "
+            "with each other by tg.maximum and tg.minimum"
+        )
+    return f"{op.name}: no gradient can flow into {name!r}; pass it as an array, or .detach() it, if none is meant"
 
 
 def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -340,8 +343,12 @@ def project(node: Node, outputs: tuple[Array, ...]) -> tuple[Tensor, ...]:
 
 
 def constant(value: Any) -> Any:
-    """An operand without gradient as a node remembers it: a constant tensor, a Python number or None."""
-    if isinstance(value, Tensor) or type(value) in NUMBERS or value is None:
+    """An operand without gradient as a node remembers it: a constant tensor, a Python number or None.
+
+    A tensor of its own, so that what is assigned to the user's later changes nothing here."""
+    if isinstance(value, Tensor):
+        return Tensor(value._data, None, value._info)
+    if type(value) in NUMBERS or value is None:
         return value
     array = operand(value)
     check_dtype(array.dtype)
@@ -361,6 +368,10 @@ def watched(op: Op, operands: Any, result: Any, state: State) -> Any:
                 t._node.parents[0].scope = scope
     if not bad:
         return result
-    error = AnomalyError(report_forward(op.name, operands, [t._data for t in outputs], state.scope, where))
+    raise _anomaly(op.name, operands, outputs, state.scope, where)  # no name holds it here: a frame in a cycle stays
+
+
+def _anomaly(name: str, operands: Any, outputs: tuple[Tensor, ...], scope: Any, where: str) -> AnomalyError:
+    error = AnomalyError(report_forward(name, operands, [t._data for t in outputs], scope, where))
     error.output = outputs[0]
-    raise error
+    return error

@@ -165,7 +165,7 @@ class Tensor(Methods):
                 )
             if device_of(value) != self.device:
                 raise ValueError(f"grad must live on {self.device}, like its tensor; got one on {device_of(value)}")
-        self._node.grad = value
+        self._node.grad = None if value is None else writable_array(value.copy())
 
     def assign(self, value: Any) -> Tensor:
         """Write ``value`` into this leaf or constant; shape must match, dtype is converted. Returns the tensor.

@@ -74,8 +74,10 @@ def _result(tree: Any, keep: bool) -> Any:
 
 
 def _chosen(args: tuple[Any, ...], argnums: int | tuple[int, ...], name: str) -> tuple[int, ...]:
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    numbers = tuple(argnums) if isinstance(argnums, list | tuple) else (argnums,)
     for n in numbers:
+        if not isinstance(n, int):
+            raise TypeError(f"{name}: argnums is the number of an argument, or several, not {argnums!r}")
         if not -len(args) <= n < len(args):
             raise ValueError(f"{name}: argnums={argnums!r}, but the function was called with {len(args)} argument(s)")
     return tuple([n % len(args) for n in numbers])

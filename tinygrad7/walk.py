@@ -13,7 +13,7 @@ from typing import Any
 
 from tinygrad7.backend import Array, writable_array, xp
 from tinygrad7.context import STATE
-from tinygrad7.messages import ShapeError, finite, played_twice, report_backward, report_stale
+from tinygrad7.messages import ShapeError, finite, played_twice, report_backward, report_stale, report_sum
 from tinygrad7.node import WRITTEN, Leaf, Node, newest_write
 from tinygrad7.op import PICKED
 from tinygrad7.ops.reduce import sum_to
@@ -118,8 +118,11 @@ def walk(
                 part = unbroadcast(_sum_to, part, node, parent)
             if given.dtype is not parent.dtype and part.dtype != parent.dtype:
                 part = part.astype(parent.dtype)
-            if watch and not finite(part) and finite(bar, saved):
-                report_backward(node, bar, part)
+            if watch:
+                if not finite(part) and finite(bar, saved):
+                    report_backward(node, bar, part)
+                if old is not None and finite(old, part) and not finite(old + part):
+                    report_sum(node, parent, old, part)
             if old is None:
                 bars[parent] = part
             elif parent in owned:

@@ -247,7 +247,7 @@ class _Maker:
             box.label = op_label(node, numbers)
 
     def constant(self, value: Tensor) -> Box:
-        found = self.constants.get(id(value))
+        found = self.constants.get(id(value._data))
         if found is not None:
             return found
         info = value._info
@@ -259,7 +259,7 @@ class _Maker:
         box.tip = f"constant {name or ''} {value.shape} {value.dtype}"
         if isinstance(info, Cut):
             self.cut(box, info)
-        self.constants[id(value)] = self.add(box)
+        self.constants[id(value._data)] = self.add(box)
         return box
 
     def cut(self, box: Box, info: Cut) -> None:

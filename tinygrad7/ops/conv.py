@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
@@ -190,7 +191,7 @@ def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pa
         if needs[0]:
             m.matmul(kernel.T, bar[:n], out=columns[:n])
             at.add_up(columns[:n], None if moved is None else moved[:n], x_bar[start : start + n])
-    b_bar = g.reshape(*g.shape[:2], -1).sum(axis=-1).sum(axis=0) if needs[2] else None
+    b_bar = g.reshape(*g.shape[:2], at.rows * at.columns).sum(axis=-1).sum(axis=0) if needs[2] else None
     return at.inside(x_bar) if needs[0] else None, w_bar.T.reshape(w.shape) if needs[1] else None, b_bar
 
 
@@ -266,14 +267,20 @@ def _max_composed(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     return largest(_seen(x, size, stride, padding, -np.inf), 0)
 
 
+def _lowest(x: Array) -> float:
+    """What is no larger than anything of the dtype of ``x``: the border of max pooling."""
+    return -np.inf if x.dtype.kind == "f" else 0 if x.dtype.kind == "b" else np.iinfo(x.dtype).min
+
+
 @primitive("max pool", domain=_pool_domain, static=("size", "stride", "padding"), reference=_max_composed, method=False)
 def _max_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     """Largest in each window.   y = max of the window      x̄ = ȳ at the largest, in equal shares where several are"""
     m, at = xp(x), _Windows(x.shape, size, stride, padding)
-    full = at.padded(x, -np.inf)
-    y = None
-    for index in at.places():
-        y = full[index].copy() if y is None else m.maximum(y, full[index], out=y)
+    full = at.padded(x, _lowest(x))
+    first, *rest = at.places()
+    y = full[first].copy()
+    for index in rest:
+        m.maximum(y, full[index], out=y)
     return y, None
 
 
@@ -308,14 +315,13 @@ def _mean_composed(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
 )
 def _avg_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     """Mean of each window.   y = mean of the window      x̄ = ȳ / cells, summed over the windows that see it"""
+    x = floating(x)
     at = _Windows(x.shape, size, stride, padding)
     full = at.padded(x)
-    y: Any = None
-    for index in at.places():
-        if y is None:
-            y = full[index].copy()
-        else:
-            y += full[index]
+    first, *rest = at.places()
+    y = full[first].copy()
+    for index in rest:
+        y += full[index]
     return y / (size[0] * size[1]), None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp, xp_of
 from tinygrad7.domains import Call, Pick, apart, broadcastable, elementwise
 from tinygrad7.ops.erf import error_function
@@ -178,6 +179,7 @@ def power(a: Any, b: Any) -> Any:
 def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * b if b == 1 else where(False, g, 0) if b == 0 else g * (b * a ** (b - 1))
+    b = b.astype(g.dtype) if b.dtype.kind != "f" else b  # b − 1 of an unsigned 0 is large
     over = (b == 0) & ~(abs(a) > np.finfo(a.dtype).tiny)  # where b aᵇ⁻¹ is 0 but aᵇ⁻¹ is no number
     return where(over, 0, g * b * power(where(over, 1, a), b - 1))
 
@@ -185,6 +187,7 @@ def _power_base(g: Any, a: Any, b: Any) -> Any:
 def _power_exponent(g: Any, y: Any, a: Any) -> Any:
     if isinstance(a, int | float):  # it must stay a weak number
         return where(False, g, 0) if a == 0 else g * y * (math.log(a) if a > 0 else math.nan)
+    a = a.astype(g.dtype) if a.dtype.kind != "f" else a
     return where(a == 0, 0, g * y * log(where(a == 0, 1, a)))
 
 
@@ -206,7 +209,7 @@ tanh.vjp(x=lambda g, y: g - g * y * y)
 def sigmoid(x: Any) -> Any:
     """Logistic function.   y = 1 / (1 + e⁻ˣ)      x̄ = ȳ y (1 − y)"""
     with np.errstate(over="ignore"):  # e⁻ˣ = ∞ gives y = 0, as it should
-        return 1 / (1 + xp(x).exp(-x))
+        return 1 / (1 + xp(x).exp(-floating(x)))
 
 
 sigmoid.vjp(x=lambda g, y: g * (y * (1 - y)))
@@ -235,6 +238,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     """Exponential linear unit.   y = x if x > 0 else α (eˣ − 1)      x̄ = ȳ (1 if x > 0 else y + α)
 
     Clevert, Unterthiner and Hochreiter, 2016."""
+    x = floating(x)
     return xp(x).where(x > 0, x, alpha * xp(x).expm1(xp(x).minimum(x, 0)))
 
 
@@ -258,7 +262,7 @@ silu.vjp(x=_silu_rule)
 @primitive("softplus", domain=elementwise())
 def softplus(x: Any) -> Any:
     """Smooth rectifier.   y = ln(1 + eˣ)      x̄ = ȳ σ(x)      (no overflow: max(x, 0) + ln(1 + e^−|x|))"""
-    m = xp(x)
+    x, m = floating(x), xp(x)
     return m.maximum(x, 0) + m.log1p(m.exp(-m.abs(x)))
 
 
@@ -268,7 +272,7 @@ softplus.vjp(x=lambda g, x: g * sigmoid(x))
 @primitive("erf", domain=elementwise())
 def erf(x: Any) -> Any:
     """Error function.   y = 2/√π ∫₀ˣ e^(−s²) ds      x̄ = ȳ 2/√π e^(−x²)"""
-    return error_function(x)
+    return error_function(floating(x))
 
 
 erf.vjp(x=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
@@ -280,6 +284,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
     Φ is the normal distribution function. ``approximate="tanh"``: y = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))).
     Raises ``ValueError`` for another ``approximate``. Hendrycks and Gimpel, 2016."""
+    x = floating(x)
     if approximate == "tanh":
         c = xp(x).clip(x, -_FAR, _FAR)
         return 0.5 * x * (1 + xp(x).tanh(_GELU * (c + 0.044715 * c * c * c)))

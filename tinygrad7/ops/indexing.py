@@ -99,6 +99,8 @@ _SINGLE = (*_BASIC, str)  # what an array cannot be made of; NumPy says what is 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
     indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x)
+    if is_array(indices) and indices.dtype.kind == "b":
+        raise IndexError("take: indices are integers, not booleans; x[mask] chooses by a mask")
     if axis is None:
         return _getitem(_reshape(x, -1), indices)
     (axis,) = _normal_axes(axis, ndim_of(x), "take")

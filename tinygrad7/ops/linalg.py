@@ -218,10 +218,12 @@ def embedding(weight: Any, indices: Any) -> Any:
     """Rows of ``weight`` (V, E) looked up: ``indices`` (...) in [0, V) give (..., E).   W̄[i] = Σ ȳ where i was used
 
     Raises ``IndexError`` for an index outside, ``TypeError`` for indices that are no integers."""
-    indices = _clean_index(indices, None)  # checked where they are, then moved to the weight
+    indices = value_of(indices)
     indices = indices if is_array(indices) else np.asarray(indices)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
+    if not shape_of(weight):
+        raise ShapeError("embedding: weight must be a table (V, E), not a single number")
     rows = shape_of(weight)[0]
     if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= rows):
         found = f"indices from {int(indices.min())} to {int(indices.max())}"

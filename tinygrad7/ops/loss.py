@@ -109,7 +109,7 @@ def _cross_entropy(logits: Any, targets: Any, mask: Any = None, reduction: str =
     if reduction == "mean":
         rows = float(loss.size if mask is None else mask.sum())
     if reduction != "none":
-        loss = loss.sum() / rows
+        loss = (loss.sum(dtype=np.float32 if loss.dtype == np.float16 else None) / rows).astype(loss.dtype)
     return loss, (e, total, rows)
 
 

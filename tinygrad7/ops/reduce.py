@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, reduction
 from tinygrad7.ops.elementwise import abs as absolute
-from tinygrad7.ops.elementwise import exp, sqrt, where
+from tinygrad7.ops.elementwise import exp, where
 from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast_to, flip, shape_of
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import value_of
@@ -110,10 +111,20 @@ def _var_rule(g: Any, x: Any, axis: Any, ddof: float, x_shape: tuple[int, ...]) 
 var.vjp(x=_var_rule)
 
 
-@function()
+@primitive("std", domain=_spread_domain)
 def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """Standard deviation along axes.   y = √var(x)      (the gradient is infinite where all elements are equal)"""
-    return sqrt(var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+    """Standard deviation along axes.   y = √(Σ (x − m)² / (n − ddof))      x̄ = ȳ (x − m) / ((n − ddof) y)
+
+    m is the mean; where all elements are equal, y = 0 and x̄ = 0 (a subgradient)."""
+    return _array(x).std(axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+def _std_rule(g: Any, x: Any, y: Any, axis: Any, ddof: float, x_shape: tuple[int, ...]) -> Any:
+    level = stretch(y, x_shape, axis)
+    return where(level == 0, 0, _var_rule(g, x, axis, ddof, x_shape) / (2 * where(level == 0, 1, level)))
+
+
+std.vjp(x=_std_rule)
 
 
 def _extreme(g: Any, x: Any, y: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
@@ -201,14 +212,19 @@ def _cumsum_rule(g: Any, axis: int | None, x_shape: tuple[int, ...]) -> Any:
 cumsum.vjp(x=_cumsum_rule)
 
 
+def _total(x: Array, axis: Any) -> Array:
+    """Σ x along axes, which stay; of float16 in float32, for 65,505 ones are too many for it."""
+    return x.sum(axis=axis, keepdims=True, dtype=np.float32 if x.dtype == np.float16 else None)
+
+
 @primitive("logsumexp", domain=reduction())
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """ln Σ eˣ without overflow.   y = m + ln Σ e^(x − m), m = max x      x̄ = ȳ e^(x − y)"""
-    x, m = _array(x), xp(x)
+    x, m = floating(_array(x)), xp(x)
     top = x.max(axis=axis, keepdims=True) if x.size else m.full(kept_shape(x.shape, axis), -np.inf, x.dtype)
     top = m.where(m.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):  # every x = −∞ gives −∞, as it should
-        y = m.log(m.exp(x - top).sum(axis=axis, keepdims=True)) + top
+        y = m.log(_total(m.exp(x - top), axis)).astype(x.dtype, copy=False) + top
     return y if keepdims else y.reshape(left_shape(x.shape, axis))
 
 
@@ -232,8 +248,7 @@ def _shifted(x: Array, axis: Any) -> Array:
 @primitive("softmax", domain=_axis_domain)
 def softmax(x: Any, axis: Any = -1) -> Any:
     """Softmax along an axis.   y = eˣ / Σ eˣ      x̄ = y (ȳ − Σ ȳ y)      (no overflow: the largest x is taken off)"""
-    x = _array(x)
-    y = xp(x).exp(_shifted(x, axis))
+    y = xp(x).exp(_shifted(floating(_array(x)), axis))
     return y / y.sum(axis=axis, keepdims=True)
 
 
@@ -243,9 +258,8 @@ softmax.vjp(x=lambda g, y, axis: y * (g - sum(g * y, axis, True)))
 @primitive("log softmax", domain=_axis_domain)
 def log_softmax(x: Any, axis: Any = -1) -> Any:
     """Logarithm of the softmax.   y = x − ln Σ eˣ      x̄ = ȳ − eʸ Σ ȳ"""
-    x = _array(x)
-    z = _shifted(x, axis)
-    return z - xp(x).log(xp(x).exp(z).sum(axis=axis, keepdims=True))
+    z, m = _shifted(floating(_array(x)), axis), xp(x)
+    return z - m.log(_total(m.exp(z), axis)).astype(z.dtype, copy=False)
 
 
 log_softmax.vjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
@@ -274,7 +288,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if not isinstance(ord, int | float | np.number) or not ord >= 1:
         raise ValueError(f"norm: ord={ord!r} is not a vector norm here; use a number ≥ 1 or inf")
     top = max(value_of(size), axis, True)
-    top = where(top == 0, 1, top)
+    top = where((top == 0) | (top == math.inf), 1, top)
     total = sum((size / top) ** float(ord), axis, keepdims)
     zero = value_of(total) == 0
     return where(zero, 0, where(zero, 1, total) ** (1 / float(ord))) * top.reshape(shape_of(total))
@@ -288,7 +302,7 @@ def _norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return m.sqrt(x.sum(axis=axis, keepdims=keepdims))
     top = m.abs(x).max(axis=axis, keepdims=True)
     top = m.where((top > 0) & m.isfinite(top), top, 1).astype(x.dtype)
-    y = top * m.sqrt(m.square(x / top).sum(axis=axis, keepdims=True))
+    y = top * m.sqrt(_total(m.square(x / top), axis)).astype(x.dtype, copy=False)
     return y if keepdims else y.reshape(left_shape(x.shape, axis))
 
 

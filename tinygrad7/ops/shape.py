@@ -274,7 +274,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
             raise ValueError(f"split: an axis of {size} cannot be split into {indices_or_sections} equal parts")
         cuts = list(range(0, size, size // indices_or_sections))[1:] if size else [0] * (indices_or_sections - 1)
     else:
-        cuts = [int(c) for c in indices_or_sections]
+        cuts = [operator.index(c) for c in indices_or_sections]
     parts = zip([0, *cuts], [*cuts, size], strict=True)
     x = _indexable(x)
     return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in parts]
@@ -302,11 +302,16 @@ def _roll_domain(pick: Pick) -> Call:
 @primitive("roll", domain=_roll_domain, static=("shift",))
 def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     """Shifted in a circle.   y[i + shift] = x[i]      x̄ = ȳ rolled back"""
-    return xp(x).roll(x, shift, axis)
+    return xp(x).roll(x, _whole(shift), axis)
+
+
+def _whole(shift: Any) -> Any:
+    """Shifts as Python integers, which have negatives (unsigned ones have none)."""
+    return tuple([_whole(s) for s in shift]) if np.ndim(shift) else operator.index(shift)
 
 
 def _roll_back(g: Any, shift: Any, axis: Any) -> Any:
-    return roll(g, tuple([-s for s in shift]) if isinstance(shift, tuple | list) else -shift, axis)
+    return roll(g, tuple([-s for s in _whole(shift)]) if np.ndim(shift) else -_whole(shift), axis)
 
 
 roll.vjp(x=_roll_back)
