@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-import os
 import pkgutil
 import sys
 from pathlib import Path
@@ -55,11 +54,6 @@ def command(arguments: list[str]) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except BrokenPipeError:  # or the interpreter would complain when it flushes at the end
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 128 + 13  # SIGPIPE, as shells count it
 
 

@@ -113,6 +113,12 @@ def test_what_is_chosen_for_the_user() -> None:
     assert quick["minutes"] < 2 and complete({"prime": ""})["prime"] == "\n"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_layer_has_dropout_around_it_and_two_between_them_too() -> None:
+    one, two = (CharLM(9, 5, layers=layers, dropout=0.5, rng=0) for layers in (1, 2))
+    assert [m.recurrent.dropout for m in (one, two)] == [0.0, 0.5] and one.drop.rho == two.drop.rho == 0.5
+
+
 def test_the_default_text_and_split() -> None:
     from pydoc_data import topics
 
