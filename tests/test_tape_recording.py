@@ -490,6 +490,25 @@ def test_a_users_forward_function_and_rule_must_give_arrays(wrong: Any, forget: 
         rule_gives_no_array(leaf()).sum().backward()
 
 
+def test_a_users_op_that_cannot_be_recorded_is_refused_at_once(forget: Any) -> None:
+    def with_options(x: Any, **options: Any) -> Any:
+        return x
+
+    with pytest.raises(TypeError, match=r"primitive: with_options\(x, \*\*options\) must name each of its arguments"):
+        tg.primitive("f")(with_options)
+
+    @tg.primitive("f")
+    def turned_complex(x: Any) -> Any:
+        return x * 1j
+
+    for rule in (lambda: 1, lambda g, *, y: g):
+        with pytest.raises(TypeError, match="turned_complex: the rule of 'x' must take the cotangent first"):
+            turned_complex.vjp(x=rule)
+    turned_complex.vjp(x=lambda g: g)
+    with pytest.raises(TypeError, match="turned_complex: the forward function returned complex.*holds real numbers"):
+        turned_complex(leaf())
+
+
 @pytest.mark.host  # CuPy has no read-only arrays
 def test_a_users_function_cannot_write_into_what_it_was_given(forget: Any) -> None:
     @tg.primitive("2x")

@@ -1,13 +1,11 @@
 """tinygrad7: automatic differentiation that can be read in an afternoon, drawn, and proved.
 
-    import tinygrad7 as tg
+import tinygrad7 as tg
 
-    w = tg.tensor([0.5, -0.2], requires_grad=True, name="w")
-    loss = tg.sum(tg.tanh(w) ** 2)
-    loss.backward()
-    print(tg.Tape(loss), w.grad)
-
-The names below stand in reading order: tensors, ops, transforms, contexts, then what is built on them.
+w = tg.tensor([0.5, -0.2], requires_grad=True, name="w")
+loss = tg.sum(tg.tanh(w) ** 2)
+loss.backward()
+print(tg.Tape(loss), w.grad)
 """
 
 from importlib import import_module as _import_module

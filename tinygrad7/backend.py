@@ -1,4 +1,4 @@
-"""Arrays and where they live. The only file that names CuPy.
+"""Arrays and where they live. The only file that imports CuPy.
 
 Creation asks the default device; computation asks the data: ``xp(a)`` is the array module of ``a``, NumPy for
 host arrays and CuPy for device arrays. CuPy is imported the first time somebody asks for a CUDA device.
@@ -112,9 +112,3 @@ def to_numpy(a: Array) -> np.ndarray:
 def writable_array(a: Array) -> Array:
     """``a``, with a NumPy scalar made a 0-d array, so that it can be written into."""
     return np.array(a) if isinstance(a, np.generic) else a
-
-
-def synchronise(a: Array) -> None:
-    """Wait until the device that holds ``a`` has finished what was launched (for timing)."""
-    if xp(a) is not np:
-        cuda().cuda.get_current_stream().synchronize()

@@ -23,8 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Scope:
     """An immutable chain of names, from the innermost block outwards. It holds no module, tensor or array.
 
-    ``kind`` is "scope", "module", "step" or "line" (the user's source line, under ``detect_anomaly``); ``step`` the
-    innermost time step; ``detail`` what a module says of itself; ``bad`` that ``detect_anomaly`` stopped here.
+    ``kind`` is "scope", "module", "step", "backward" (ops that a recorded walk made) or "line" (the user's source line,
+    under ``detect_anomaly``); ``step`` the innermost time step; ``detail`` what a module says of itself; ``bad`` that
+    ``detect_anomaly`` stopped here.
     """
 
     __slots__ = ("parent", "name", "index", "kind", "detail", "step", "bad")
@@ -279,7 +280,7 @@ class scope:
         self.arguments = (name, index, kind, detail)
         self.entered: list[tuple[State, State]] = []
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> None:  # a Setting would do; with every slot of State filled by hand a block costs half
         before = STATE.get()
         during = State()
         during.recording, during.device, during.dtype = before.recording, before.device, before.dtype

@@ -35,8 +35,8 @@ def describe(value: Any) -> str:
     return repr(data) if len(repr(data)) < 40 else type(data).__name__
 
 
-def explain(op: Any, args: tuple[Any, ...], error: Exception) -> Exception:
-    """The error of a forward function, told with the op's name, what it met, and what would mend it."""
+def explain(name: str, args: tuple[Any, ...], error: Exception) -> Exception:
+    """The error of a forward function, told with the op's ``name``, what it met, and what would mend it."""
     if getattr(error, "explained", False):
         return error
     arrays = [value_of(a) for a in args]
@@ -44,18 +44,18 @@ def explain(op: Any, args: tuple[Any, ...], error: Exception) -> Exception:
     places = sorted({device_of(a) for a in arrays if is_array(a) and a.ndim})
     if len(places) > 1:
         new: Exception = TypeError(
-            f"{op.name}: operands live on {' and '.join(places)} ({found}): move one with t.to({places[0]!r})"
+            f"{name}: operands live on {' and '.join(places)} ({found}): move one with t.to({places[0]!r})"
         )
-    elif op.name == "matmul" and not all(is_array(a) for a in arrays):
-        new = ShapeError(f"{op.name}: {_mend(op.name, arrays, error)} (met {found})")
-    elif isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError):
-        new = ShapeError(f"{op.name}: {_mend(op.name, arrays, error)} (met {found})")
+    elif (isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError)) or (
+        name == "matmul" and not all(is_array(a) for a in arrays)
+    ):
+        new = ShapeError(f"{name}: {_mend(name, arrays, error)} (met {found})")
     elif isinstance(error, IndexError):
-        new = IndexError(f"{op.name}: {error} (met {found})")
+        new = IndexError(f"{name}: {error} (met {found})")
     elif isinstance(error, OverflowError):
-        new = OverflowError(f"{op.name}: {error} (met {found})")
+        new = OverflowError(f"{name}: {error} (met {found})")
     elif isinstance(error, TypeError | AttributeError):
-        new = TypeError(f"{op.name}: {error} (met {found})")
+        new = TypeError(f"{name}: {error} (met {found})")
     else:
         return error
     new.explained = True  # type: ignore[attr-defined]
@@ -80,6 +80,12 @@ def _mend(name: str, arrays: list[Any], error: Exception) -> str:
             f"{'second to last' if len(b) > 1 else 'only'} axis of b ({inner}); transpose one with .T?"
         )
     return str(error)
+
+
+def in_scope(scope: Scope | None) -> str:
+    """Where an op was recorded, as the end of a phrase: `` in rnn/t=4``, or nothing."""
+    names = path(scope)
+    return f" in {'/'.join(names)}" if names else ""
 
 
 def user_line() -> str:
@@ -118,8 +124,7 @@ def finite(*values: Any) -> bool:
 
 def report_forward(name: str, operands: Any, outputs: list[Any], scope: Scope | None, where: str) -> str:
     """The first value that is not finite came out of a forward function."""
-    place = "/".join(path(scope))
-    lines = [f"{name} gave the first value that is not finite, forward{' in ' + place if place else ''}, at {where}"]
+    lines = [f"{name} gave the first value that is not finite, forward{in_scope(scope)}, at {where}"]
     lines += [f"  operand {i}: {statistics(a)}" for i, a in enumerate(operands)]
     lines += [f"  result:    {statistics(a)}" for a in outputs]
     return "\n".join(lines)
@@ -129,13 +134,12 @@ def report_backward(node: Node, bar: Any, contribution: Any) -> None:
     """Raise: the first value that is not finite came out of a derivative rule. The node is marked for drawings."""
     scope = node.scope
     where = scope.name if scope is not None and scope.kind == "line" else "unknown (record under detect_anomaly too)"
-    place = "/".join(path(scope))
     parent = scope.parent if scope is not None and scope.kind == "line" else scope
     node.scope = Scope(parent, where, kind="line", bad=True)
     saved = [a for a in node.plan.values(node.saved) if is_array(a)]
     lines = [
         f"the rule of {node.plan.op.name} gave the first gradient that is not finite, backward"
-        f"{' in ' + place if place else ''}, for the op recorded at {where}",
+        f"{in_scope(scope)}, for the op recorded at {where}",
         f"  cotangent: {statistics(bar)}",
         *[f"  saved {i}:   {statistics(a)}" for i, a in enumerate(saved)],
         f"  gradient:  {statistics(contribution)}",
@@ -158,8 +162,7 @@ def where_is(node: Node | Leaf) -> str:
     """A node in words: ``tanh (32, 128) in rnn/t=4``, ``leaf 'w'``."""
     if isinstance(node, Leaf):
         return f"leaf {node.name!r}" if node.name else f"a leaf of shape {node.shape}"
-    place = "/".join(path(node.scope))
-    return f"{node.plan.op.name} {node.shape}" + (f" in {place}" if place else "")
+    return f"{node.plan.op.name} {node.shape}{in_scope(node.scope)}"
 
 
 def played_twice(node: Node, tape: list[Any]) -> str:

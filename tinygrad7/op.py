@@ -37,6 +37,8 @@ class Op:
         self.names = [name for name, kind in kinds]
         self.positional = [name for name, kind in kinds if kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         self.keywords = [name for name, kind in kinds if kind is inspect.Parameter.KEYWORD_ONLY]
+        if any(kind is inspect.Parameter.VAR_KEYWORD for _, kind in kinds):
+            raise TypeError(f"primitive: {self.name}{self.signature} must name each of its arguments, without **")
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.rules: dict[str, Callable[..., Any]] = {}
         self.into: dict[str, Callable[..., None]] = {}
@@ -52,6 +54,7 @@ class Op:
         self.right: Plan | None = None
         self.call: Callable[..., Any] = forward
         self.module = forward.__module__
+        self.builtin = self.module.startswith("tinygrad7.")
         self.static: frozenset[str] = frozenset()
         self.unrolls = False
 
@@ -93,7 +96,7 @@ class Plan:
         self.exact = op.exact
         self.recorded: Any = None  # for ``checkpoint``: its joint rule, recorded
         if op.joint is not None:
-            names = list(inspect.signature(op.joint).parameters)[1:]
+            names = _saved_by(op.joint, f"{op.name}: the joint rule")
             tensors = [("arg", position) for position in op.tensors]
             self.rules = None
             self.joint = (op.joint, self._pick([self._source(name, None) for name in names]))
@@ -115,7 +118,7 @@ class Plan:
                 f"{op.name}.vjp({name}=lambda g: ...), or pass it as an array, or .detach() it, if none is meant"
             )
         rule = op.rules[name]
-        sources = [self._source(wanted, index) for wanted in list(inspect.signature(rule).parameters)[1:]]
+        sources = [self._source(wanted, index) for wanted in _saved_by(rule, f"{op.name}: the rule of {name!r}")]
         return len(self.rules), rule, self._pick(sources), op.into.get(name)
 
     def _source(self, name: str, index: int | None) -> tuple[Any, ...]:
@@ -184,6 +187,14 @@ class Plan:
         return kept[0] if self._alone() else tuple(kept)
 
 
+def _saved_by(rule: Callable[..., Any], what: str) -> list[str]:
+    """The names that a rule takes beside the cotangent: what is saved for it."""
+    parameters = list(inspect.signature(rule).parameters.values())
+    if not parameters or any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters):
+        raise TypeError(f"{what} must take the cotangent first, and by position what it saves: lambda g, y: ...")
+    return [p.name for p in parameters[1:]]
+
+
 _WHOLE = True  # the pick of a rule that takes the one saved value
 _KEEPERS: dict[tuple[int, ...], Callable[[Any, Any, Any], Any]] = {
     (0,): lambda a, b, y: a,
@@ -231,6 +242,9 @@ def checked_forward(op: Op) -> Callable[..., Any]:
         found = result[0] if op.reference is not None and isinstance(result, tuple) and len(result) == 2 else result
         several = op.outputs is not None
         if (several and isinstance(found, tuple) and all(map(is_array, found))) or (not several and is_array(found)):
+            for y in found if several else (found,):
+                if y.dtype.kind not in "fiub":
+                    raise _told(f"{op.name}: the forward function returned {y.dtype}; a tensor holds real numbers")
             return result
         wanted = "a tuple of arrays" if several else "an array"
         wanted = f"({wanted}, residuals)" if op.reference is not None else wanted

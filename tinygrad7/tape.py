@@ -33,16 +33,15 @@ def primitive(
     reference: Callable[..., Any] | None = None,
     outputs: int | None = None,
     unrolls: bool = False,
-    numpy: Any = (),
     ufunc: bool = True,
 ) -> Callable[[Callable[..., Any]], Any]:
     """Register a function on arrays as an op: it is recorded, drawn, listed and tested from this one declaration.
 
     ``label``: its name in drawings. ``method``: the name under which it is a method of ``Tensor`` (True: its own
     name; False: none). ``domain``: a function of a ``pick`` (see ``tinygrad7.domains``) that gives example arguments,
-    for the property tests. ``static``: arguments that never have a gradient. ``numpy``: NumPy functions that it stands
-    for, beside the one of its own name. ``ufunc``: whether NumPy's ufunc of the same name does for NumPy arrays what
-    the forward function of this elementwise op does, as quickly; then it is called without the function around it.
+    for the property tests; or a list of intervals, one for each argument. ``static``: arguments that never have a
+    gradient. ``ufunc``: whether NumPy's ufunc of the same name does for NumPy arrays what the forward function of this
+    elementwise op does, as quickly; then it is called without the function around it.
 
     Rules follow under it, one for each argument that can have a gradient::
 
@@ -64,17 +63,17 @@ def primitive(
 
     def register(forward: Callable[..., Any]) -> Any:
         op = Op(forward, label or forward.__name__.strip("_"), domain, reference, outputs)
-        if not op.module.startswith("tinygrad7."):
+        if not op.builtin:
             op.forward = checked_forward(op)
         op.static, op.unrolls = frozenset(static), unrolls
         known = REGISTRY.get(op.name)
-        if known is not None and known.module.startswith("tinygrad7.") and known.module != op.module:
+        if known is not None and known.builtin and known.module != op.module:
             raise ValueError(f"primitive: {op.name!r} is already an op of tinygrad7; choose another name")
         plain = reference is None and outputs is None and not static and op.positional == op.names and not op.defaults
         recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
         op.lean = recorder is not _general
         op.tensors = list(range(len(op.names))) if op.lean else []
-        op.exact = op.lean and op.module.startswith("tinygrad7.") and getattr(domain, "elementwise", False)
+        op.exact = op.lean and op.builtin and getattr(domain, "elementwise", False)
         namesake = getattr(np, op.name, None)
         op.ufunc = namesake if ufunc and op.exact and isinstance(namesake, np.ufunc) else None
         public: Any = functools.wraps(forward)(recorder(op))
@@ -84,17 +83,17 @@ def primitive(
         public.joint_vjp = functools.partial(_joint_vjp, op)
         public.kernel = functools.partial(_kernel, op)
         REGISTRY[op.name] = op
-        return _publish(public, forward.__name__, method, numpy)
+        return _publish(public, forward.__name__, method)
 
     return register
 
 
-def function(*, method: str | bool = True, numpy: Any = ()) -> Callable[[Any], Any]:
+def function(*, method: str | bool = True) -> Callable[[Any], Any]:
     """Publish a function composed of ops as a method of ``Tensor`` and under NumPy's name, as ``primitive`` does."""
-    return lambda f: _publish(f, f.__name__, method, numpy)
+    return lambda f: _publish(f, f.__name__, method)
 
 
-def _publish(public: Any, name: str, method: str | bool, numpy: Any) -> Any:
+def _publish(public: Any, name: str, method: str | bool) -> Any:
     if not public.__module__.startswith("tinygrad7."):  # a user's op is a function; it does not change classes
         return public
     if isinstance(method, str):
@@ -102,9 +101,8 @@ def _publish(public: Any, name: str, method: str | bool, numpy: Any) -> Any:
     elif method and not name.startswith("_"):
         setattr(Tensor, name, public)
     namesake = getattr(np, name, None)
-    for stands_for in (namesake, *(numpy if isinstance(numpy, tuple) else (numpy,))):
-        if callable(stands_for):
-            NUMPY[stands_for] = public
+    if callable(namesake):
+        NUMPY[namesake] = public
     return public
 
 
@@ -117,7 +115,7 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
     unknown = sorted(set(rules) - set(op.names))
     if unknown:
         raise TypeError(f"{op.name}.vjp: {unknown} are not arguments of {op.name}{op.signature}")
-    if not op.module.startswith("tinygrad7."):
+    if not op.builtin:
         rules = {name: checked_rule(op, name, rule) for name, rule in rules.items()}
     op.rules.update(rules)
     op.into.update(into or {})
@@ -130,7 +128,7 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
 
 
 def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
-    op.joint = rule if op.module.startswith("tinygrad7.") else checked_joint(op, rule)
+    op.joint = rule if op.builtin else checked_joint(op, rule)
     op.tensors = [i for i, name in enumerate(op.names) if name in op.positional and name not in op.static]
     op.forget_plans()
     return rule
@@ -164,7 +162,7 @@ def _unary(op: Op) -> Any:
         try:
             y = (ufunc if type(a) is _ndarray else forward)(a)
         except Exception as error:
-            raise explain(op, (x,), error) from error
+            raise explain(op.name, (x,), error) from error
         state, parent = STATE.get(), x._node
         result = _new(Tensor)
         result._data, result._node, result._info = y, None, None
@@ -201,7 +199,7 @@ def _binary(op: Op) -> Any:
                     return forward(u, v)
             y = (ufunc if type(u) is _ndarray else forward)(u, v)
         except Exception as error:
-            raise explain(op, (a, b), error) from error
+            raise explain(op.name, (a, b), error) from error
         result = _new(Tensor)
         result._data, result._node, result._info = y, None, None
         if state.recording and (up is not None or vp is not None):
@@ -329,7 +327,7 @@ def _run(op: Op, raw: list[Any], count: int, given: tuple[Any, ...]) -> Any:
     try:
         return forward(*raw[:split], **dict(zip(op.keywords, raw[split:], strict=True)))
     except Exception as error:
-        raise explain(op, given, error) from error
+        raise explain(op.name, given, error) from error
 
 
 def project(node: Node, outputs: tuple[Array, ...]) -> tuple[Tensor, ...]:

@@ -136,12 +136,15 @@ class Tensor(Methods):
         return Tensor(self._data, None, Cut(self._node))
 
     def to(self, device: str) -> Tensor:
-        """The tensor on ``device`` ('cpu', 'cuda', 'cuda:1'); recorded, so gradients come back to this device."""
+        """The tensor on ``device`` ('cpu', 'cuda', 'cuda:1'): itself if it is there.
+
+        Of a result it is recorded, so gradients come back; of a leaf it is a new leaf, with a ``.grad`` of its own."""
         device = check_device(device)
         if device == self.device:
             return self
         if isinstance(self._node, Leaf):
-            return Tensor(*_leaf(to_device(writable_array(self._data), device), self._node.name))
+            data = to_device(writable_array(self._data), device)
+            return Tensor(data, Leaf(data, self._node.name))
         return self._transfer(device)  # type: ignore[attr-defined, no-any-return]
 
     # ---- the gradient ----------------------------------------------------------------------------------------
@@ -261,9 +264,8 @@ class Tensor(Methods):
         if isinstance(self._node, Node):
             raise TypeError("a recorded result cannot be deep-copied: copy t.detach(), or the leaves and compute again")
         data = copy.deepcopy(self._data, memo)
-        new = (
-            type(self)(*_leaf(data, self._node.name)) if self._node is not None else type(self)(data, None, self._info)
-        )
+        node = Leaf(data, self._node.name) if self._node is not None else None
+        new = type(self)(data, node, self._info if node is None else None)
         if isinstance(self._node, Leaf) and isinstance(new._node, Leaf) and self._node.grad is not None:
             new._node.grad = self._node.grad.copy()
         return new
@@ -331,13 +333,9 @@ def value_of(value: Any) -> Any:
     return value._data if isinstance(value, Tensor) else value
 
 
-def _leaf(data: Array, name: str | None) -> tuple[Array, Leaf]:
-    return data, Leaf(data, name)
-
-
 def _restore(kind: type[Tensor], value: np.ndarray, device: str, name: str | None, requires_grad: bool) -> Tensor:
     data = to_device(value.copy(), device)
-    return kind(*_leaf(data, name)) if requires_grad else kind(data, None, name)
+    return kind(data, Leaf(data, name)) if requires_grad else kind(data, None, name)
 
 
 def tensor(
@@ -367,4 +365,4 @@ def tensor(
         return Tensor(array, None, name)
     if array.dtype.kind != "f":
         raise TypeError(f"a tensor of dtype {array.dtype} cannot have a gradient: use dtype='float32', or floats")
-    return Tensor(*_leaf(array, name))
+    return Tensor(array, Leaf(array, name))

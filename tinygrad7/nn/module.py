@@ -222,7 +222,8 @@ class Module:
     def to(self, device: str | None = None, *, dtype: Any = None) -> Self:
         """Move every parameter and buffer to ``device``, in place, and convert to ``dtype`` where one is given.
 
-        Gradients are moved too. Optimizers made before hold the old arrays: make them afterwards. Returns the module.
+        Gradients are moved too, and optimizers made before follow at their next step (``HessianFree`` only on the same
+        dtype and device). Returns the module.
         """
         place = check_device(device) if device is not None else None
         kind = check_dtype(dtype) if dtype is not None else None

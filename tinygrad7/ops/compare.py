@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,13 @@ from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 def _comparison(name: str) -> Any:
     """NumPy's function ``name`` on the values of tensors."""
-    op = SimpleNamespace(name=name)
 
     def compare(*args: Any) -> Any:
         values = [operand(v) if isinstance(v, list | tuple) else v for v in map(value_of, args)]
         try:
             return getattr(xp_of(*values), name)(*values)
         except (TypeError, ValueError) as error:
-            raise explain(op, args, error) from error
+            raise explain(name, args, error) from error
 
     compare.__name__ = name
     NUMPY[getattr(np, name)] = compare

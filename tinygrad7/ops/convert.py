@@ -24,10 +24,10 @@ def _astype(x: Any, dtype: Any) -> Any:
     return x.astype(dtype)
 
 
-_astype.vjp(x=lambda g: g)  # grad.py gives every gradient its tensor's dtype
+_astype.vjp(x=lambda g: g)  # walk.py gives every gradient its tensor's dtype
 
 
-@function(numpy=getattr(np, "astype", None))
+@function()
 def astype(x: Any, dtype: Any) -> Any:
     """The elements in ``dtype``. An integer or boolean result is a constant: no gradient can reach through it."""
     dtype = check_dtype(dtype)

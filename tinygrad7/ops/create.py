@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import to_device
 from tinygrad7.context import STATE, check_dtype
 from tinygrad7.random import generator
 from tinygrad7.tensor import NUMPY, Tensor, tensor
@@ -121,8 +120,3 @@ def uniform(
 ) -> Tensor:
     """Numbers uniform in [low, high). Drawn on the host in float64, like ``normal``."""
     return _made(np.asarray(generator(rng).uniform(low, high, shape)), dtype, requires_grad, name, device)
-
-
-def bernoulli_mask(shape: Any, keep: float, dtype: Any, device: str, rng: Any = None) -> Any:
-    """A raw array of ones (with probability ``keep``) and zeros: the mask m of dropout."""
-    return to_device((generator(rng).random(shape, dtype=np.float32) < keep).astype(dtype), device)

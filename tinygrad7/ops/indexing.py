@@ -95,7 +95,7 @@ _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 _SINGLE = (*_BASIC, str)  # what an array cannot be made of; NumPy says what is wrong with a string
 
 
-@function(method=True)
+@function()
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
     indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x)

@@ -178,12 +178,16 @@ def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str
     if kept is not None:
         t = xp(t).where(kept != 0, t, 0)
     seen = targets if kept is None and is_array(targets) else t  # on the host, if they came from there
-    low, high = int(seen.min()), int(seen.max())
+    _check_classes("cross_entropy", seen, classes)
+    return _cross_entropy(logits, t, kept, reduction)
+
+
+def _check_classes(name: str, targets: Array, classes: int) -> None:
+    low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= classes:
         raise IndexError(
-            f"cross_entropy: targets run from {low} to {high}, but there are {classes} classes: 0 to {classes - 1}"
+            f"{name}: targets run from {low} to {high}, but there are {classes} classes: 0 to {classes - 1}"
         )
-    return _cross_entropy(logits, t, kept, reduction)
 
 
 def _check_mask(mask: Any, logits: Any, lead: tuple[int, ...], reduction: str) -> Any:
@@ -263,11 +267,7 @@ def hinge_loss(scores: Any, targets: Any, margin: float = 1.0, *, reduction: str
         )
     if 0 in s.shape:
         raise ValueError(f"hinge_loss: scores of shape {s.shape} hold no row; is the batch empty?")
-    low, high = int(t.min()), int(t.max())
-    if low < 0 or high >= s.shape[-1]:
-        raise IndexError(
-            f"hinge_loss: targets run from {low} to {high}, but there are {s.shape[-1]} classes: 0 to {s.shape[-1] - 1}"
-        )
+    _check_classes("hinge_loss", t, s.shape[-1])
     other = xp(t).arange(s.shape[-1]) != t[..., None]
     excess = relu(s - take_along_axis(s, t[..., None]) + margin)
     return _reduced(sum(where(other, excess, 0), -1), reduction)

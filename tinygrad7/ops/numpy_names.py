@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad7.ops import indexing, linalg, reduce, shape
 from tinygrad7.ops.convert import astype, copy
-from tinygrad7.ops.elementwise import clip, where
+from tinygrad7.ops.elementwise import abs, clip, where
 from tinygrad7.tensor import NUMPY
 
 _EXTREME = "a=x axis out! keepdims initial! where!"
@@ -97,4 +97,4 @@ def _einsum(subscripts: Any, *operands: Any, optimize: Any = None, **other: Any)
 
 for _function, (_ours, _text) in _ARGUMENTS.items():
     NUMPY[_function] = _with_numpys_arguments(_function, _ours, _text)
-NUMPY[np.einsum] = _einsum
+NUMPY[np.einsum], NUMPY[np.fabs] = _einsum, abs

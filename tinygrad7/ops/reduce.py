@@ -49,7 +49,7 @@ def _array(x: Any) -> Any:
     return x if hasattr(x, "dtype") else np.asarray(x)
 
 
-@primitive("sum", domain=reduction(), numpy=np.sum)
+@primitive("sum", domain=reduction())
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum along axes.   y = Σ x      x̄ = ȳ for every element"""
     return _array(x).sum(axis=axis, keepdims=keepdims)
@@ -141,7 +141,7 @@ def _extreme_of(name: str, x: Any, axis: Any, keepdims: bool) -> Any:
     return getattr(x, name)(axis=axis, keepdims=keepdims)
 
 
-@primitive("max", domain=reduction(distinct=True), numpy=np.amax)
+@primitive("max", domain=reduction(distinct=True))
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Largest element along axes.   y = max x      x̄ = ȳ at the largest, shared equally among ties, else 0"""
     return _extreme_of("max", x, axis, keepdims)
@@ -150,7 +150,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 max.vjp(x=_extreme)
 
 
-@primitive("min", domain=reduction(distinct=True), numpy=np.amin)
+@primitive("min", domain=reduction(distinct=True))
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Smallest element along axes.   y = min x      x̄ = ȳ at the smallest, shared equally among ties, else 0"""
     return _extreme_of("min", x, axis, keepdims)
@@ -265,7 +265,7 @@ def log_softmax(x: Any, axis: Any = -1) -> Any:
 log_softmax.vjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
 
 
-@function(numpy=np.linalg.norm)
+@function()
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """Vector norm along ``axis`` (None: of all elements).   y = (Σ |x|^p)^(1/p), p = ``ord``, 2 unless given
 
@@ -314,13 +314,13 @@ def _norm_rule(g: Any, x: Any, y: Any, axis: Any, x_shape: tuple[int, ...]) -> A
 _norm.vjp(x=_norm_rule)
 
 
-@function(method=True)
+@function()
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest element: plain integers, without gradient."""
     return xp(value_of(x)).argmax(value_of(x), axis=axis, keepdims=keepdims)
 
 
-@function(method=True)
+@function()
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest element: plain integers, without gradient."""
     return xp(value_of(x)).argmin(value_of(x), axis=axis, keepdims=keepdims)

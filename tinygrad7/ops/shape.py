@@ -79,7 +79,7 @@ def _back(axes: Any) -> Any:
 _transpose.vjp(x=lambda g, axes: g.transpose(_back(axes)))
 
 
-@function(numpy=getattr(np, "permute_dims", None))
+@function()
 def transpose(x: Any, *order: Any, axes: Any = None) -> Any:
     """The axes permuted: ``transpose(x)`` reverses them, ``transpose(x, (1, 0, 2))`` or ``x.transpose(1, 0, 2)``."""
     if order:
@@ -162,7 +162,7 @@ def flatten(x: Any) -> Any:
     return _reshape(x, -1)
 
 
-NUMPY[np.ravel] = Tensor.ravel = flatten  # type: ignore[method-assign]
+Tensor.ravel = flatten  # type: ignore[method-assign]
 
 
 def _broadcast_domain(pick: Pick) -> Call:
@@ -177,7 +177,7 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     return xp(x).broadcast_to(x, shape)
 
 
-broadcast_to.vjp(x=lambda g: g)  # grad.py sums over what was stretched, as for every op
+broadcast_to.vjp(x=lambda g: g)  # walk.py sums over what was stretched, as for every op
 
 # ---- several into one, one into several --------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ def _part_of(g: Any, index: int, axis: int, parts_shape: Any) -> Any:
 _concatenate.vjp(parts=_part_of)
 
 
-@function(method=False, numpy=getattr(np, "concat", None))
+@function(method=False)
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     """Arrays joined along an existing ``axis`` (None: flattened first)."""
     parts = _sequence(arrays, "concatenate")
@@ -257,14 +257,14 @@ def _unstack(x: Any, axis: int = 0) -> Any:
 _unstack.vjp(x=lambda g, axis: stack(g, axis))
 
 
-@function(method=True, numpy=getattr(np, "unstack", None))
+@function()
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """The slices along ``axis``, as a tuple: one op however many there are, so the way to walk over time steps."""
     _normal_axes(axis, ndim_of(x), "unstack")
     return _unstack(x, axis) if shape_of(x)[axis] else ()
 
 
-@function(method=True)
+@function()
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Consecutive parts along ``axis``: so many equal ones, or cut at the given places (as ``numpy.split``)."""
     (axis,) = _normal_axes(axis, ndim_of(x), "split")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tinygrad7.backend import xp
 from tinygrad7.domains import elementwise
 from tinygrad7.tape import primitive
@@ -52,7 +50,7 @@ sinh.vjp(x=lambda g, x: g * cosh(x))
 cosh.vjp(x=lambda g, x: g * sinh(x))
 
 
-@primitive("arctan", domain=elementwise(), numpy=np.arctan)
+@primitive("arctan", domain=elementwise())
 def arctan(x: Any) -> Any:
     """Arc tangent, in radians.   y = arctan x      x̄ = ȳ / (1 + x²)"""
     return xp(x).arctan(x)
