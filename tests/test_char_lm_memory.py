@@ -41,7 +41,7 @@ def test_10_000_steps_hold_memory_flat_and_time_level() -> None:
     )
     assert sizes[-1] - sizes[1] < 2_000_000
     spent = np.diff(times)
-    assert np.median(spent[-8:]) < 1.5 * np.median(spent[:8])
+    assert spent[-8:].min() < 1.5 * spent[:8].min()  # the least: a busy machine only adds
 
 
 @pytest.mark.host
