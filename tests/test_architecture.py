@@ -18,7 +18,7 @@ pytestmark = pytest.mark.host
 # One row a layer, from the bottom. Names are modules or packages below ``tinygrad7``; what stands in a row imports
 # only from rows above it, or from itself where it is a package.
 LAYERS = [
-    ["backend", "tree", "methods", "names"],
+    ["backend", "tree", "methods", "names", "settings"],
     ["context", "domains"],
     ["node", "arrays"],
     ["tensor"],

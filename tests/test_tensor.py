@@ -395,7 +395,7 @@ def test_who_needs_a_gradient() -> None:
     y = w * c
     assert (w.requires_grad, c.requires_grad, y.requires_grad, (c * 2).requires_grad) == (True, False, True, False)
     assert (w.is_leaf, c.is_leaf, y.is_leaf) == (True, True, False)
-    assert w.grad is c.grad is y.grad is None
+    assert w.grad is c.grad is None
 
 
 def test_detach_is_a_constant_of_the_same_value() -> None:
@@ -655,6 +655,16 @@ def test_a_method_of_other_libraries_is_told() -> None:
     with pytest.raises(AttributeError, match="no attribute 'qqq'$"):
         t.qqq
     assert not hasattr(t, "__cuda_array_interface__") and not hasattr(tg.Tensor.__new__(tg.Tensor), "_data")
+
+
+def test_the_gradient_of_a_result_is_none_and_said_to_be() -> None:
+    w = leaf()
+    w.sum().backward()
+    stepped = w - 0.1 * w.grad
+    with pytest.warns(UserWarning, match=r"^\.grad of a recorded result is None, since only leaves collect.*w\.assign"):
+        assert stepped.grad is None
+    w.assign(w.numpy() - 0.1 * host(w.grad))
+    assert w.grad is not None
 
 
 def test_a_tensor_is_not_made_by_its_class() -> None:

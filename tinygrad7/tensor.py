@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,12 @@ from tinygrad7.node import Leaf, Node
 
 # NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
 NUMPY: dict[Any, Callable[..., Any]] = {}
+
+
+_NO_GRAD_OF_A_RESULT = (
+    ".grad of a recorded result is None, since only leaves collect: after w = w - 0.1 * w.grad, w is such a result, "
+    "while w.assign(w.numpy() - 0.1 * w.grad) steps the leaf; for a result's gradient use tg.gradients(loss, [result])"
+)
 
 
 class Cut:
@@ -151,7 +158,11 @@ class Tensor(Methods):
 
     @property
     def grad(self) -> Array | None:
-        """What backward collected here: an array of this tensor's shape, dtype and device, or None."""
+        """What backward collected here: an array of this tensor's shape, dtype and device, or None.
+
+        A recorded result collects nothing: there it is None, with a warning."""
+        if isinstance(self._node, Node):
+            warnings.warn(_NO_GRAD_OF_A_RESULT, stacklevel=2)
         return self._node.grad if isinstance(self._node, Leaf) else None
 
     @grad.setter

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.nn.settings import check_number, check_whole
+from tinygrad7.settings import check_number, check_whole
 
 Rng = np.random.Generator
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.random import generator
+from tinygrad7.settings import check_whole
 
 
 class Bag(NamedTuple):

@@ -15,9 +15,9 @@ import numpy as np
 from tinygrad7.backend import is_array, to_device, to_numpy
 from tinygrad7.checkpoint import truncate
 from tinygrad7.context import STATE
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.shape import concatenate
 from tinygrad7.random import generator
+from tinygrad7.settings import check_whole
 from tinygrad7.tensor import Tensor, tensor
 from tinygrad7.tree import tree_map
 

@@ -14,8 +14,8 @@ import numpy as np
 from tinygrad7.backend import is_array, to_device, to_numpy
 from tinygrad7.context import STATE
 from tinygrad7.data.augment import Transform
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.random import generator
+from tinygrad7.settings import check_whole
 from tinygrad7.tensor import Tensor
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.nn.settings import check_whole
+from tinygrad7.settings import check_whole
 
 _WORD = re.compile(r" ?\w+| ?[^\w\s]|\s")  # a word takes the space before it along: joined, tokens give the text back
 _LEVELS = ("characters", "words")

@@ -13,11 +13,11 @@ from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
 from tinygrad7.nn.module import Layer, Parameter
 from tinygrad7.nn.recurrent import from_torch
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.create import zeros
 from tinygrad7.ops.recurrent import gru_step, lstm_step, rnn_step
 from tinygrad7.ops.shape import shape_of
 from tinygrad7.random import generator
+from tinygrad7.settings import check_whole
 from tinygrad7.tensor import Tensor
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from tinygrad7.nn import init
 from tinygrad7.nn.module import Layer, Parameter
-from tinygrad7.nn.settings import check_number, check_whole
 from tinygrad7.ops import elementwise as ops
 from tinygrad7.ops.layers import _linear, dropout
 from tinygrad7.ops.linalg import embedding
 from tinygrad7.ops.shape import _reshape, shape_of
 from tinygrad7.random import generator
+from tinygrad7.settings import check_number, check_whole
 
 
 class Linear(Layer):

@@ -6,10 +6,10 @@ from typing import Any
 
 from tinygrad7.nn import init
 from tinygrad7.nn.recurrent import Recurrent
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.elementwise import tanh
 from tinygrad7.ops.layers import _linear
 from tinygrad7.ops.recurrent import check_lengths, clear_padding, over_time, zero_state
+from tinygrad7.settings import check_whole
 
 
 class MultiplicativeRNN(Recurrent):

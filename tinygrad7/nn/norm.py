@@ -8,10 +8,10 @@ from typing import Any
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
 from tinygrad7.nn.module import Buffer, Layer, Parameter
-from tinygrad7.nn.settings import check_number, check_whole
 from tinygrad7.ops.elementwise import sqrt
 from tinygrad7.ops.layers import _normalise
 from tinygrad7.ops.shape import _reshape, shape_of
+from tinygrad7.settings import check_number, check_whole
 from tinygrad7.tensor import value_of
 
 

@@ -14,11 +14,11 @@ from tinygrad7.context import scope
 from tinygrad7.messages import ShapeError, describe
 from tinygrad7.nn import init
 from tinygrad7.nn.module import Layer, Parameter
-from tinygrad7.nn.settings import check_number, check_whole
 from tinygrad7.ops.layers import dropout
 from tinygrad7.ops.recurrent import gru, lstm, rnn
 from tinygrad7.ops.shape import broadcast_to, concatenate, shape_of, stack
 from tinygrad7.random import generator
+from tinygrad7.settings import check_number, check_whole
 
 
 class Recurrent(Layer):

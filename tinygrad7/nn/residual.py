@@ -14,11 +14,11 @@ from tinygrad7.nn.conv import Conv2d
 from tinygrad7.nn.module import Layer, Module, Parameter, check_array
 from tinygrad7.nn.norm import BatchNorm2d
 from tinygrad7.nn.sequential import Sequential
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.elementwise import relu, tanh
 from tinygrad7.ops.layers import _linear
 from tinygrad7.ops.shape import shape_of
 from tinygrad7.random import generator
+from tinygrad7.settings import check_whole
 
 
 class Residual(Module):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from tinygrad7.context import no_grad
 from tinygrad7.nn.recurrent import Recurrent
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.ops.shape import stack
+from tinygrad7.settings import check_whole
 from tinygrad7.tensor import Tensor
 
 

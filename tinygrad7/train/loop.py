@@ -10,9 +10,9 @@ from typing import Any
 
 from tinygrad7.backend import xp
 from tinygrad7.context import no_grad
-from tinygrad7.nn.settings import check_whole
 from tinygrad7.optim.hessian_free import HessianFree
 from tinygrad7.random import generator
+from tinygrad7.settings import check_whole
 from tinygrad7.train.history import History
 from tinygrad7.train.progress import Bar, Interruption
 from tinygrad7.train.saving import Checkpoint
