@@ -30,7 +30,7 @@ class Node:
     those arguments, in order; ``constants``: the other tensor arguments, in order (constant tensors, Python numbers).
     ``saved``: what the plan keeps, dropped (None) by backward. ``params``: the remaining arguments (``axis`` ...).
     ``shape`` and ``dtype`` are the output's; for an op of several outputs, tuples of theirs. Made by ``make``, or by a
-    recorder that fills the slots itself: a constructor's call is a twentieth of what an op costs.
+    recorder that fills the slots itself, which is quicker (see ``docs/decisions.md``).
     """
 
     __slots__ = ("birth", "constants", "dtype", "params", "parents", "plan", "saved", "scope", "shape")

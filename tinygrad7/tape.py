@@ -147,7 +147,7 @@ def _kernel(op: Op, module: str, f: Callable[..., Any]) -> Callable[..., Any]:
 
 # ---- the three recorders: one argument, two arguments, anything --------------------------------------------------
 
-# The first two fill the slots of Node and Tensor themselves: calling the classes is a tenth of what an op costs.
+# The first two fill the slots of Node and Tensor themselves: a constructor costs as much again as what it fills.
 _new: Any = object.__new__
 _ndarray = np.ndarray
 

@@ -42,7 +42,7 @@ def main() -> None:
     if missing:
         print(f"not installed, so not measured: {', '.join(missing)}")
     workers = {e: Worker(e, given.threads) for e in ("tinygrad7", *engines, "numpy")}
-    print(f"{'work':<14}{'µs a step':>12}  ratios of the medians (tinygrad7 / engine), bound")
+    print(f"{'work':<14}{'µs a step':>12}  median of the rounds' ratios (tinygrad7 / engine), bound")
     try:
         for work in (w for w in WORKS if w.name in names):
             chosen = {e: workers[e] for e in work.engines if e in workers}
