@@ -667,6 +667,16 @@ def test_the_gradient_of_a_result_is_none_and_said_to_be() -> None:
     assert w.grad is not None
 
 
+def test_names_of_other_libraries_are_neither_listed_nor_ours() -> None:
+    assert not set(INSTEAD) & {*dir(tg.tensor([1.0])), *tg.__all__}
+    assert {"reshape", "sum", "grad"} <= set(dir(tg.tensor([1.0])))
+
+
+def test_looking_up_what_a_tensor_holds_is_not_made_slow() -> None:
+    # CPython looks up every attribute the slow way on a class that overrides one of these.
+    assert not {"__getattr__", "__getattribute__", "__setattr__"} & set(vars(tg.Tensor))
+
+
 def test_a_tensor_is_not_made_by_its_class() -> None:
     with pytest.raises(TypeError, match=r"Tensor\(\.\.\.\) wraps an array, not a list: write tg\.tensor"):
         tg.Tensor([1.0])  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _JOIN = "use tg.concatenate or tg.stack"
 _CHOOSE = "use tg.tensor(t, requires_grad=True), or t.detach() to cut"
+_IN_PLACE = "nothing is changed in place: write x = x + y, or t.assign(value) for a leaf between training steps"
 INSTEAD: dict[str, str] = {
     # NumPy's functions
     **dict.fromkeys(["hstack", "vstack", "dstack", "column_stack", "append", "block", "insert"], _JOIN),
@@ -38,6 +39,9 @@ INSTEAD: dict[str, str] = {
     **dict.fromkeys(["randn", "randn_like"], "use tg.normal"),
     **dict.fromkeys(["rand", "rand_like"], "use tg.uniform"),
     **dict.fromkeys(["requires_grad_", "retain_grad"], _CHOOSE),
+    **dict.fromkeys(
+        ["add_", "sub_", "mul_", "div_", "zero_", "fill_", "copy_", "clamp_", "normal_", "uniform_"], _IN_PLACE
+    ),
     "cat": "use tg.concatenate",
     "clamp": "use tg.clip",
     "clone": "use tg.copy",
@@ -69,7 +73,5 @@ def instead(name: str, known: Iterable[str] = ()) -> str:
     """What to write in place of ``name``: as listed above, else the nearest of the ``known`` names, else nothing."""
     if name in INSTEAD:
         return INSTEAD[name]
-    if name.endswith("_") and not name.startswith("_"):
-        return "nothing is changed in place: write x = x + y, or t.assign(value) for a leaf between training steps"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"the nearest is tg.{near[0]}" if near else ""

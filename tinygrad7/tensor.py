@@ -10,7 +10,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from tinygrad7.arrays import as_array
 from tinygrad7.backend import Array, check_device, device_of, is_array, to_device, to_numpy, writable_array, xp
 from tinygrad7.context import STATE, check_dtype
 from tinygrad7.methods import Methods
-from tinygrad7.names import instead
+from tinygrad7.names import INSTEAD, instead
 from tinygrad7.node import Leaf, Node
 
 # NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
@@ -289,11 +289,8 @@ class Tensor(Methods):
             raise TypeError("a recorded result cannot be pickled: pickle t.detach() or t.numpy()")
         return _restore, (type(self), self.numpy(), self.device, self.name, self.requires_grad)
 
-    if not TYPE_CHECKING:  # for type checkers a name that is not there is an error
-
-        def __getattr__(self, name: str) -> NoReturn:
-            text = f"'Tensor' object has no attribute {name!r}"
-            raise AttributeError(f"{text}: {found}" if (found := instead(name)) else text, name=name, obj=self)
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - INSTEAD.keys())
 
     # ---- NumPy's protocols -----------------------------------------------------------------------------------
 
@@ -312,6 +309,22 @@ class Tensor(Methods):
             return handler(*args, **kwargs)
         module = function.__module__.replace("numpy", "np", 1)
         return _fall_back(f"{module}.{function.__name__}", function.__name__, function, args, kwargs)
+
+
+class _Elsewhere:
+    """Under a name that tensors have elsewhere: as if nothing were there, but for what the error says.
+
+    (A ``__getattr__`` on the class would cost every op 4 %: CPython then looks all attributes up the slow way.)"""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Tensor | None, owner: type) -> NoReturn:
+        raise AttributeError(f"'Tensor' object has no attribute {self.name!r}: {INSTEAD[self.name]}")
+
+
+for _name in INSTEAD:
+    setattr(Tensor, _name, _Elsewhere(_name))
 
 
 def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
