@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
-from tests.helpers import placed
+from tests.helpers import host, placed
 
 
 def leaves() -> tuple[tg.Tensor, tg.Tensor]:
@@ -209,3 +209,35 @@ def test_values_that_are_not_finite_are_the_same_when_they_come_again() -> None:
         empty = tg.checkpoint(lambda a: a[:0] * 2, x)
         empty.sum().backward()
     assert not np.isfinite(y.numpy()).all()
+
+
+def test_a_name_that_means_another_tensor_the_second_time_is_told() -> None:
+    shifts = [tg.tensor(np.zeros(1), requires_grad=True) for _ in range(3)]  # of equal values: only the tensors differ
+    h = tg.tensor(np.ones(1), requires_grad=True)
+    for b in shifts:
+        h = tg.checkpoint(lambda x: x + b, h)
+    with pytest.raises(RuntimeError, match=r"checkpoint: the function used other tensors .*lambda x, w=w: \.\.\."):
+        h.sum().backward()
+    h = tg.tensor(np.ones(1), requires_grad=True)
+    for b in shifts:
+        h = tg.checkpoint(lambda x, b=b: x + b, h)
+    h.sum().backward()
+    assert [b.grad.item() for b in shifts] == [1, 1, 1]
+
+
+def test_the_cotangents_of_a_played_tape_are_those_of_a_fresh_one() -> None:
+    w = tg.tensor([2.0, 3.0], requires_grad=True)
+    for f in (lambda q: (q * q, q * 5), lambda q: (q * 2, w)):
+        y = tg.checkpoint(f, w * 1)
+        loss = (y[0] * y[1]).sum()
+        tape = tg.Tape(loss)
+        before = tape.cotangents()
+        loss.backward()
+        for fresh, again in zip(before, tape.cotangents(), strict=True):
+            for a, b in zip(*[v if isinstance(v, tuple) else (v,) for v in (fresh, again)], strict=True):
+                np.testing.assert_array_equal(host(a), host(b))
+        assert "checkpoint" not in str(tape.expand())
+
+
+def test_a_tape_with_a_cast_is_printed() -> None:
+    assert "float64" in str(tg.Tape(tg.tensor([1.0], requires_grad=True).astype("float64")))

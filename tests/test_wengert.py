@@ -115,8 +115,12 @@ def test_cotangents_take_a_seed_and_say_where_none_arrives() -> None:
     x = tg.tensor(np.arange(3.0), requires_grad=True)
     y = x * 2.0
     np.testing.assert_array_equal(tg.Tape(y).cotangents([1.0, 2.0, 3.0])[0], [2, 4, 6])
-    with pytest.raises(ValueError, match=r"cotangents: the output has shape \(3,\); give a seed of that shape"):
+    with pytest.raises(ValueError, match=r"cotangents starts at a scalar, this output has shape \(3,\).*seed"):
         tg.Tape(y).cotangents()
+    with pytest.raises(ValueError, match=r"cotangents: the seed has shape \(3, 1\), the output \(3,\); .* equal"):
+        tg.Tape(y).cotangents(np.ones((3, 1)))
+    with pytest.raises(ValueError, match="cotangents: 2 outputs but 1 seeds; give one for each"):
+        tg.Tape([y, y * 2]).cotangents([np.ones(3)])
     two = tg.Tape([y.sum(), (x * 3.0).sum()])
     np.testing.assert_array_equal(two.cotangents()[0], [5, 5, 5])
 

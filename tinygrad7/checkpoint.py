@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from tinygrad7.grad import alias, pull_back
 from tinygrad7.messages import report_stale
 from tinygrad7.node import BIRTH, WRITTEN, Leaf, Node
 from tinygrad7.op import Op, Plan
-from tinygrad7.tape import project
+from tinygrad7.tape import constant, project
 from tinygrad7.tensor import Tensor
 from tinygrad7.tree import leaves, rebuild, tree_map
 from tinygrad7.walk import reachable, saved_arrays, shares
@@ -40,72 +40,124 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
 
     Gradients reach the arguments and every tensor that f closes over (a module's parameters), and are bit for bit
     those without it: generators that f draws from (dropout) are put back for the second run. Over √T segments of a
-    long recurrent graph, memory grows as √T (Chen et al., 2016). ``f`` returns a tensor or nested tensors."""
+    long recurrent graph, memory grows as √T (Chen et al., 2016). ``f`` returns a tensor or nested tensors. Backward
+    raises ``RuntimeError`` where f, run again, computes other values, or from other tensors, than it did first."""
     state = STATE.get()
     if not state.recording:
         return f(*xs)
-    noted: dict[int, tuple[np.random.Generator, Any]] = {}
+    segment = _Segment(f, tree_map(_remembered, xs))
     start = next(BIRTH)
-    inner = tree_map(_inside, list(xs))
-    with Setting(generators=noted):
+    inner = tree_map(_inside, xs)
+    with Setting(generators=segment.noted):
         result = f(*inner)
     if state.generators is not None:
-        for key, found in noted.items():
+        for key, found in segment.noted.items():
             state.generators.setdefault(key, found)
-    outputs = [t for t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
-    if not outputs:
+    if not _live(result):
         return result
-    born = next(BIRTH)
-    xs = tuple(tree_map(_remembered, list(xs)))
-    outer, inside = [], set()
-    for x, variable in zip(leaves(list(xs)), leaves(inner), strict=True):
-        if isinstance(variable, Tensor) and variable.requires_grad:
-            outer.append(x)
-            inside.add(variable._node)
-    closed = _closed_over([t._node for t in outputs], start, inside)
-    parents = (*[x._node for x in outer], *closed)
-    values = [t._data for t in outputs]
-    tensors = [Tensor(x._data, x._node) for x in outer]
-
-    def rule(bars: Any, *_: Any) -> list[Array]:
-        found = _again(f, xs, tensors, closed, bars, noted, born, values, recorded=False)
-        return [t._data for t in found]
-
-    def rule_recorded(bars: Any) -> list[Tensor]:
-        return _again(f, xs, tensors, closed, bars, noted, born, values, recorded=True)
-
-    def run(operands: list[Tensor]) -> tuple[Tensor, ...]:
-        """The segment's outputs again, from other tensors in the places of its arguments (for Tape)."""
-        live = iter(operands)
-        given = [next(live) if isinstance(x, Tensor) and x.requires_grad else x for x in leaves(list(xs))]
-        with _put_back(noted):
-            again = f(*rebuild(list(xs), iter(given)))
-        return tuple([t for t, kept in zip(leaves(again), live_outputs, strict=True) if kept])
-
-    plan = _SegmentPlan((True,) * len(parents), rule, rule_recorded, run)
-    live_outputs = [isinstance(t, Tensor) and t.requires_grad for t in leaves(result)]
+    segment.ran(result, _live(inner), start)
+    plan = _SegmentPlan(segment)
+    values = segment.values
     shapes, dtypes = tuple([y.shape for y in values]), tuple([y.dtype for y in values])
-    node = Node.make(plan, parents, (), state.scope, shapes, dtypes)
+    node = Node.make(plan, segment.parents, (), state.scope, shapes, dtypes)
     made = iter(project(node, tuple(values)))
-    kept = [next(made) if live else t for t, live in zip(leaves(result), live_outputs, strict=True)]
-    return rebuild(result, iter(kept))
+    return rebuild(result, iter([next(made) if _needs(t) else t for t in leaves(result)]))
+
+
+class _Segment:
+    """One call of ``checkpoint``: what is needed to run it again, and what the first run found."""
+
+    def __init__(self, f: Callable[..., Any], xs: tuple[Any, ...]) -> None:
+        self.f, self.xs = f, xs
+        self.noted: dict[int, tuple[np.random.Generator, Any]] = {}  # generators, in the states that f found
+
+    def ran(self, result: Any, variables: list[Tensor], start: int) -> None:
+        """The first run is over: it began at birth ``start``, and gave ``result`` from ``variables``."""
+        outputs, self.born = _live(result), next(BIRTH)
+        self.places = [i for i, t in enumerate(leaves(result)) if _needs(t)]
+        self.values = [t._data for t in outputs]
+        self.arguments = [Tensor(x._data, x._node) for x in _live(self.xs)]
+        self.closed = _closed_over([t._node for t in outputs], start, {x._node for x in variables})
+        self.parents = (*[x._node for x in self.arguments], *self.closed)
+
+    def run(self, operands: Sequence[Tensor], stored: bool) -> tuple[Tensor, ...]:
+        """The outputs from other arguments (for ``Tape``), ``stored`` as one entry again, or op by op."""
+        args = self._filled(operands)
+        with _put_back(self.noted):
+            found = leaves(checkpoint(self.f, *args) if stored else self.f(*args))
+        return tuple([found[i] for i in self.places])
+
+    def pull(self, bars: Any, recorded: bool) -> list[Tensor]:
+        """Run f once more, recorded, and pull the cotangents of its outputs back to what it was computed from."""
+        changed = [leaf for leaf in list(WRITTEN) if leaf.stamp > self.born]
+        arrays = [t._data for t in self.arguments]
+        _refuse_stale([leaf for leaf in changed if leaf in self.closed], arrays, changed)
+        start = next(BIRTH)
+        with Setting(recording=True), _put_back(self.noted):
+            inner = tree_map(_inside, self._filled(self.arguments))
+            outputs = _live(self.f(*inner))
+        variables = [x._node for x in _live(inner)]
+        targets = variables + self.closed
+        if changed:  # also what f closes over may be a view of a leaf
+            nodes = reachable([t._node for t in outputs], 0, set(targets))
+            _refuse_stale([], [a for node in nodes for a in saved_arrays(node.saved)], changed)
+        self._check(outputs, set(variables), start)
+        seeds = [b if isinstance(b, Tensor) else Tensor(b) for b in bars]
+        with Setting(recording=recorded):
+            found = pull_back(outputs, seeds, set(targets), recorded=recorded, ends=set(targets))
+        zeros = xp(seeds[0]._data).zeros
+        return [Tensor(zeros(n.shape, n.dtype)) if found.get(n) is None else _tensor(found[n]) for n in targets]
+
+    def _filled(self, operands: Sequence[Tensor]) -> Any:
+        """The arguments with ``operands`` in the places of those that need a gradient."""
+        live = iter(operands)
+        return rebuild(self.xs, iter([next(live) if _needs(x) else x for x in leaves(self.xs)]))
+
+    def _check(self, outputs: list[Tensor], variables: set[Any], start: int) -> None:
+        """Raise unless the second run computed the same, from the same."""
+        if len(outputs) != len(self.values):
+            raise RuntimeError(
+                f"checkpoint: the function gave {len(self.values)} output(s) that need a gradient when it ran first "
+                f"and {len(outputs)} when it ran again for backward; it must compute the same both times"
+            )
+        if not all(_same(t._data, y) for t, y in zip(outputs, self.values, strict=True)):
+            raise RuntimeError(
+                "checkpoint: the function gave other values when it ran again for backward than when it ran first; "
+                "what it reads beside its arguments must not change in between (a constant that was assigned to, a list, "
+                "a generator of its own): pass it as an argument"
+            )
+        if _closed_over([t._node for t in outputs], start, variables) != self.closed:
+            raise RuntimeError(
+                "checkpoint: the function used other tensors when it ran again for backward than when it ran first; a "
+                "name that it closes over has been given to another in between (the variable of a loop?): pass the "
+                "tensor as an argument, or bind it, lambda x, w=w: ..."
+            )
 
 
 class _SegmentPlan(Plan):
     """The plan of one checkpointed segment: its joint rule runs f again."""
 
-    __slots__ = ("run",)
+    __slots__ = ("segment",)
 
-    def __init__(
-        self, live: tuple[bool, ...], rule: Callable[..., Any], recorded: Callable[..., Any], run: Callable[..., Any]
-    ) -> None:
-        self.op, self.live, self.sources, self.rules, self.keep = CHECKPOINT, live, [], None, None
-        self.joint, self.recorded, self.run, self.exact = (rule, None), recorded, run, False
+    def __init__(self, segment: _Segment) -> None:
+        self.op, self.live, self.segment = CHECKPOINT, (True,) * len(segment.parents), segment
+        self.sources, self.rules, self.keep, self.exact = [], None, None, False
+        self.joint = (lambda bars: [t._data for t in segment.pull(bars, recorded=False)], None)
+        self.recorded = lambda bars: segment.pull(bars, recorded=True)
+
+
+def _needs(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _live(tree: Any) -> list[Tensor]:
+    """The tensors in ``tree`` that need a gradient."""
+    return [t for t in leaves(tree) if _needs(t)]
 
 
 def _inside(x: Any) -> Any:
     """An argument as f sees it: a variable of its own, cut from what came before."""
-    return alias(x) if isinstance(x, Tensor) and x.requires_grad else x
+    return alias(x) if _needs(x) else x
 
 
 def _closed_over(roots: list[Any], start: int, inside: set[Any]) -> list[Any]:
@@ -134,54 +186,9 @@ def _put_back(noted: dict[int, tuple[np.random.Generator, Any]]) -> Iterator[Non
             rng.bit_generator.state = state
 
 
-def _again(
-    f: Callable[..., Any],
-    xs: Any,
-    tensors: list[Tensor],
-    closed: list[Any],
-    bars: Any,
-    noted: Any,
-    born: int,
-    values: list[Array],
-    *,
-    recorded: bool,
-) -> list[Tensor]:
-    """Run f once more, recorded, and pull the cotangents of its outputs back to its inputs."""
-    changed = [leaf for leaf in list(WRITTEN) if leaf.stamp > born]
-    _refuse_stale([leaf for leaf in changed if leaf in closed], [t._data for t in tensors], changed)
-    live = iter(tensors)
-    given = [next(live) if isinstance(x, Tensor) and x.requires_grad else x for x in leaves(list(xs))]
-    with Setting(recording=True), _put_back(noted):
-        inner = [_inside(x) for x in given]
-        result = f(*rebuild(list(xs), iter(inner)))
-    outputs = [t for t in leaves(result) if isinstance(t, Tensor) and t.requires_grad]
-    if len(outputs) != len(bars):
-        raise RuntimeError(
-            f"checkpoint: the function gave {len(bars)} output(s) that need a gradient when it ran first and "
-            f"{len(outputs)} when it ran again for backward; it must compute the same both times"
-        )
-    targets = [x._node for x in inner if isinstance(x, Tensor) and x.requires_grad] + closed
-    if changed:  # also what f closes over may be a view of a leaf
-        run = reachable([t._node for t in outputs], 0, set(targets))
-        _refuse_stale([], [a for node in run for a in saved_arrays(node.saved)], changed)
-    if not all(_same(t._data, y) for t, y in zip(outputs, values, strict=True)):
-        raise RuntimeError(
-            "checkpoint: the function gave other values when it ran again for backward than when it ran first; what it "
-            "reads beside its arguments must not change in between (a constant that was assigned to, a list, a "
-            "generator of its own): pass it as an argument"
-        )
-    seeds = [b if isinstance(b, Tensor) else Tensor(b) for b in bars]
-    with Setting(recording=recorded):
-        found = pull_back(outputs, seeds, set(targets), recorded=recorded, ends=set(targets))
-    zeros = xp(seeds[0]._data).zeros
-    return [Tensor(zeros(n.shape, n.dtype)) if found.get(n) is None else _tensor(found[n]) for n in targets]
-
-
 def _remembered(x: Any) -> Any:
     """An argument for the second run: later writes to an array or constant, or ``assign``, change nothing in it."""
-    if isinstance(x, Tensor):
-        return x if x.requires_grad else Tensor(x._data, None, x._info)
-    return own(x)
+    return x if _needs(x) else constant(x) if isinstance(x, Tensor) else own(x)
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -40,7 +40,7 @@ def gradients_by_step(loss: Tensor, params: Tensor | Iterable[Tensor]) -> list[B
 
 def _walk_by_step(tape: Tape) -> dict[Any, ByStep]:
     """Play the tape backwards with cotangents kept apart by the step that they came from."""
-    bars: dict[Any, dict[int | None, Any]] = {node: {None: bar} for node, bar in tape._seeds(None).items()}
+    bars: dict[Any, dict[int | None, Any]] = {node: {None: bar} for node, bar in tape.bars().items()}
     leaves: dict[Any, ByStep] = {}
     with Setting(recording=False):
         for node in reversed(tape.nodes):

@@ -118,7 +118,7 @@ def alias(x: Tensor) -> Tensor:
 # ---- what people call --------------------------------------------------------------------------------------------
 
 
-def _seed(y: Tensor, seed: Any, what: str) -> Any:
+def starting_bar(y: Tensor, seed: Any, what: str) -> Any:
     """The cotangent to start from: ones for a scalar, else ``seed`` checked against the output."""
     if seed is None:
         if y.size != 1:
@@ -149,7 +149,7 @@ def backward(self: Tensor, seed: Any = None, *, retain_graph: bool = False) -> N
             "backward: this tensor is a constant, no recorded op leads to it. Give an input requires_grad=True, and "
             "compute outside tg.no_grad() and without .detach() on the way"
         )
-    bar = _seed(self, seed, "backward")
+    bar = starting_bar(self, seed, "backward")
     with Setting(recording=False):
         found = walk(reachable([node]), {node: bar}, drop=not retain_graph)
     with _COLLECTING:
@@ -209,7 +209,7 @@ def pull_back(ys: Any, seeds: Any, wanted: set[Any], *, recorded: bool, ends: An
             raise TypeError(f"gradients: an output is a {type(y).__name__}; a recorded tensor is needed")
         if y._node is None:
             continue
-        bar: Any = _seed(y, seed, "gradients")
+        bar: Any = starting_bar(y, seed, "gradients")
         if recorded:
             bar = astype(seed, y.dtype) if isinstance(seed, Tensor) else Tensor(bar)
         bars[y._node] = bars[y._node] + bar if y._node in bars else bar

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, overload
 
-from tinygrad7.arrays import as_array
 from tinygrad7.backend import Array, to_numpy
 from tinygrad7.context import Setting, path
-from tinygrad7.grad import call_reference
+from tinygrad7.grad import call_reference, starting_bar
 from tinygrad7.messages import describe, report_stale
 from tinygrad7.node import WRITTEN, Leaf, Node
 from tinygrad7.op import PICKED, arguments, inputs
@@ -103,7 +102,7 @@ class Tape:
         """The forward value of every entry (a tuple for an op of several outputs), computed again from the leaves.
 
         Raises ``RuntimeError`` if a leaf has been written into since the tape was recorded."""
-        found = self._again(expand=lambda node: False, recording=False)
+        found = self.again(recording=False)
         return [tuple(t._data for t in v) if isinstance(v, tuple) else v._data for v in found]
 
     def cotangents(self, seed: Any = None) -> list[Any]:
@@ -112,36 +111,38 @@ class Tape:
         None where none arrives. The tape stays as it was; one that backward has already played is recorded again first.
         Raises ``ValueError`` for an output that is not scalar, without a seed of its shape."""
         if any(isinstance(node, Node) and node.saved is None for node in self.nodes):
-            again = self._again(expand=lambda node: False, recording=True)
-            nodes = [v[0]._node.parents[0] if isinstance(v, tuple) else v._node for v in again]
+            again = self.again()
             played = Tape([again[self.place[t._node]] for t in self.outputs])
             bars = dict(zip(played.nodes, played.cotangents(seed), strict=True))
-            return [bars.get(node) for node in nodes]
-        bars = self._seeds(seed)
+            return [bars.get(node) for node in nodes_of(again)]
+        bars = self.bars(seed)
         found: dict[Any, Any] = {}
         with Setting(recording=False):
             walk(self.nodes[::-1], bars, visit=lambda node, bar: found.__setitem__(node, _kept(node, bar)))
         return [found.get(node) for node in self.nodes]
 
-    def _seeds(self, seed: Any) -> dict[Any, Any]:
-        seeds = [seed] if len(self.outputs) == 1 else list(seed) if seed is not None else [None] * len(self.outputs)
-        bars: dict[Any, Any] = {}
+    def bars(self, seed: Any = None) -> dict[Any, Any]:
+        """The cotangents of the outputs that playing starts from: ``seed`` for one, a list of them for several."""
+        several = len(self.outputs) > 1
+        seeds = [seed] if not several else [None] * len(self.outputs) if seed is None else list(seed)
+        if len(seeds) != len(self.outputs):
+            raise ValueError(f"cotangents: {len(self.outputs)} outputs but {len(seeds)} seeds; give one for each")
+        found: dict[Any, Any] = {}
         for y, s in zip(self.outputs, seeds, strict=True):
-            if s is None and y.size != 1:
-                raise ValueError(f"cotangents: the output has shape {y.shape}; give a seed of that shape")
-            bar = as_array(s._data if isinstance(s, Tensor) else 1.0 if s is None else s, y.dtype, y.device)
-            bar = bar.reshape(y.shape)
-            bars[y._node] = bars[y._node] + bar if y._node in bars else bar
-        return bars
+            bar = starting_bar(y, s, "cotangents")
+            found[y._node] = found[y._node] + bar if y._node in found else bar
+        return found
 
     def expand(self, chosen: Callable[[Node], bool] | None = None) -> Tape:
         """This tape with every fused op replaced by its reference, recorded again (or those for which ``chosen``)."""
-        pick = chosen or (lambda node: True)
-        again = self._again(expand=pick, recording=True)
+        again = self.again(chosen or (lambda node: True))
         return Tape([again[self.place[t._node]] for t in self.outputs])
 
-    def _again(self, *, expand: Callable[[Node], bool], recording: bool) -> list[Any]:
-        """Every entry computed once more, from the leaves: a tensor each, or a tuple for an op of several outputs."""
+    def again(self, expand: Callable[[Node], bool] = lambda node: False, *, recording: bool = True) -> list[Any]:
+        """Every entry computed once more, from the leaves: a tensor each, or a tuple for an op of several outputs.
+
+        Fused ops for which ``expand`` holds by their references. Raises ``RuntimeError`` if a leaf has been written
+        into since the tape was recorded."""
         newest = self.nodes[-1].birth
         for leaf in list(WRITTEN):
             if leaf.stamp > newest and leaf in self.place:
@@ -160,11 +161,16 @@ class Tape:
         return done
 
 
+def nodes_of(again: list[Any]) -> list[Any]:
+    """The nodes of entries that were computed again, recorded."""
+    return [v[0]._node.parents[0] if isinstance(v, tuple) else v._node for v in again]
+
+
 def _compute(node: Node, operands: list[Any], expand: bool) -> Any:
     op = node.plan.op
-    run = getattr(node.plan, "run", None)  # a checkpointed segment
-    if run is not None:
-        return run(operands)
+    segment = getattr(node.plan, "segment", None)
+    if segment is not None:
+        return segment.run(operands, stored=not expand)
     if expand and op.reference is not None:
         return call_reference(node, operands)
     args, kwargs = arguments(node, operands)
@@ -199,8 +205,8 @@ def _statics(node: Node) -> list[str]:
 
 
 def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b) if not hasattr(a, "shape") else False
+    return not hasattr(a, "shape") and type(a) is type(b) and bool(a == b)
 
 
 def _short(value: Any) -> str:
-    return describe(value) if hasattr(value, "shape") and value.size > 4 else str(value)
+    return describe(value) if getattr(value, "size", 0) > 4 else str(value)

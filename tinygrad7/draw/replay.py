@@ -14,7 +14,7 @@ from tinygrad7.draw.values import norm, statistics
 from tinygrad7.node import Leaf
 from tinygrad7.op import PICKED, Op, inputs
 from tinygrad7.walk import contributions, fill, hand_over
-from tinygrad7.wengert import Tape
+from tinygrad7.wengert import Tape, nodes_of
 
 REARRANGING = {"transpose", "reshape", "astype", "transfer"}  # the sum of what passes through is the sum of the parts
 
@@ -41,8 +41,8 @@ class Replay:
     def __init__(self, tape: Tape, told: set[int]) -> None:
         result = tape.outputs[0]
         self.scalar = len(tape.outputs) == 1 and result.size == 1
-        again = tape._again(expand=lambda node: False, recording=True)
-        nodes = [v[0]._node.parents[0] if isinstance(v, tuple) else v._node for v in again]
+        again = tape.again()
+        nodes = nodes_of(again)
         self.place = tape.place
         self.values = [tuple(t._data for t in v) if isinstance(v, tuple) else v._data for v in again]
         self.bars: list[Any] = [None] * len(nodes)
