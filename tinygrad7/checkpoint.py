@@ -123,7 +123,7 @@ class _Segment:
         if not all(_same(t._data, y) for t, y in zip(outputs, self.values, strict=True)):
             raise RuntimeError(
                 "checkpoint: the function gave other values when it ran again for backward than when it ran first; "
-                "what it reads beside its arguments must not change in between (a constant that was assigned to, a list, "
+                "what it reads beside its arguments must not change in between (a constant assigned to, a list, "
                 "a generator of its own): pass it as an argument"
             )
         if _closed_over([t._node for t in outputs], start, variables) != self.closed:
