@@ -8,20 +8,27 @@ from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
+from hypothesis.strategies import SearchStrategy
 
-from tinygrad7.testing.check import check_gradients
+from tinygrad7.messages import user_line
+from tinygrad7.testing.check import check_at
 
 
 def given_gradients(f: Callable[..., Any] | None = None, *, order: int = 2, **inputs: Any) -> Any:
     """A test that checks the gradients of ``f`` at inputs that Hypothesis draws, one strategy an argument.
 
     In one line, ``test_product = given_gradients(tg.multiply, x=arrays(), y=arrays((1,)))``: ``f`` is called as
-    ``f(x, y)`` in the order written. As a decorator, ``@given_gradients(x=arrays())`` checks the function under it;
-    ``@given_gradients(f, x=arrays())`` checks ``f`` and then runs the function under it, which may assert more about
-    the inputs. Hypothesis's ``settings`` and ``example`` go above it.
+    ``f(x, y)`` in the order written, or by name where the names are those of its first parameters. As a decorator,
+    ``@given_gradients(x=arrays())`` checks the function under it; ``@given_gradients(f, x=arrays())`` checks ``f`` and
+    then runs the function under it, which may assert more about the inputs. Hypothesis's ``settings`` and ``example``
+    go above it.
     """
     if not inputs:
         raise TypeError("given_gradients: give a strategy for each input, as in given_gradients(f, x=arrays())")
+    for name, strategy in inputs.items():
+        if not isinstance(strategy, SearchStrategy):
+            kind = type(strategy).__name__
+            raise TypeError(f"given_gradients: {name}= must be a strategy, such as strategies.arrays(), not a {kind}")
     return _Unnamed(f, order, inputs).test() if f is not None else lambda g: _Unnamed(g, order, inputs).test(g)
 
 
@@ -30,10 +37,13 @@ class _Unnamed:
 
     def __init__(self, f: Callable[..., Any], order: int, inputs: dict[str, Any]) -> None:
         self.f, self.order, self.inputs = f, order, inputs
+        self.where = user_line()
+        names = list(inspect.signature(f).parameters)[: len(inputs)]
+        self.names = names if set(names) == set(inputs) else list(inputs)
 
     def test(self, named: Callable[..., Any] | None = None, also: Callable[..., Any] | None = None) -> Any:
         def check(**drawn: Any) -> None:
-            check_gradients(self.f, *drawn.values(), order=self.order)
+            check_at(self.where, self.f, tuple([drawn[name] for name in self.names]), self.order)
             if also is not None:
                 wanted = inspect.signature(also).parameters
                 also(**{name: value for name, value in drawn.items() if name in wanted})

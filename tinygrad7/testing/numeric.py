@@ -11,15 +11,19 @@ class Line:
 
     ``phi(s)`` gives the value and the size of the terms that it was summed from, which bounds its rounding error
     (``eps`` relative). Where all of them are 0, as in x − x, the rules' own rounding is allowed for: ``floor``.
-    ``scale`` is the length over which the function is expected to change. Slopes are central differences of fourth
-    order; four steps are tried, since a kink or the edge of a domain may lie between them.
+    ``reach`` is the size of the largest number that is moved: the function is expected to change over a length like it
+    (over 1 if it is 0). Slopes are central differences of fourth order; four steps are tried, since a kink or the
+    edge of a domain may lie between them, and finer ones for a function that changes faster.
     """
 
     def __init__(
-        self, phi: Callable[[float], tuple[float, float]], eps: float, scale: float, floor: float = 0.0
+        self, phi: Callable[[float], tuple[float, float]], eps: float, reach: float, floor: float = 0.0
     ) -> None:
-        self.phi, self.eps, self.floor = phi, eps, floor
+        self.phi, self.eps, self.reach, self.floor = phi, eps, reach, floor
+        scale = min(max(reach, 1e-3), 1e6) if reach else 1.0
         self.steps = [eps**0.2 * scale / 8**k for k in range(4)]
+        finest = 1e5 * eps * max(reach, 1.0)  # beyond it rounding would hide an error of a thousandth
+        self.finer = [h for h in (self.steps[-1] / 8**k for k in range(1, 8)) if h > finest]
         self.size = 0.0
         self._known: dict[float, float] = {}
 
@@ -43,14 +47,17 @@ class Line:
 
     def agrees(self, expected: float, tolerance: float) -> bool:
         """Whether the slope at one of the steps is ``expected``."""
-        if any(abs(self.slope(h) - expected) <= tolerance + self.noise(h) for h in self.steps):
-            return True
+        for h in self.steps + self.finer:
+            moved = self.eps * self.reach * abs(expected) / h  # what rounding does to the numbers that are moved
+            if abs(self.slope(h) - expected) <= tolerance + self.noise(h) + moved:
+                return True
         return self.size == 0.0 and abs(expected) <= self.floor
 
     def best(self, expected: float) -> float:
         """The measured slope: that of the step which comes nearest to ``expected``."""
         return min(
-            (self.slope(h) for h in self.steps), key=lambda s: abs(s - expected) if math.isfinite(s) else math.inf
+            (self.slope(h) for h in self.steps + self.finer),
+            key=lambda s: abs(s - expected) if math.isfinite(s) else math.inf,
         )
 
     def between(self, expected: float, tolerance: float) -> bool:
@@ -71,12 +78,16 @@ class Line:
         if not self._gap(h) > 0.75 * self._gap(2 * h):
             return False
         small, smaller = self.steps[2:] if self.eps < 1e-10 else self.steps[1:3]
-        return self._gap(smaller) > 0.75 * self._gap(small) > 0
+        if not self._gap(smaller) > 0.75 * self._gap(small) > 0:
+            return False
+        return len(self.finer) < 2 or self._gap(self.finer[1]) > 0.75 * self._gap(smaller)
 
     def jump(self) -> bool:
-        """Whether the values on the two sides stay apart however small the step."""
-        near, nearest = (abs(self.at(h) - self.at(-h)) for h in (self.steps[1], self.steps[3]))
-        return nearest > 0.5 * near and nearest > 1e3 * self.eps * self.size
+        """Whether the values on the two sides stay apart however small the step, while those on one side meet."""
+        wide, small = self.steps[1], self.steps[3]
+        near, nearest = (abs(self.at(h) - self.at(-h)) for h in (wide, small))
+        meet = max(abs(self.at(sign * small) - self.at(sign * small / 8)) for sign in (1, -1)) < 0.25 * nearest
+        return nearest > 0.5 * near and nearest > 1e3 * self.eps * self.size and meet
 
     def finite(self) -> bool:
         """Whether the function is finite here and, at the smallest step, on both sides."""
