@@ -10,7 +10,7 @@ class Line:
     """A function of one number s, measured around s = 0.
 
     ``phi(s)`` gives the value and the size of the terms that it was summed from, which bounds its rounding error
-    (``eps`` relative). Where all of them are 0, as in x − x, the rules' own rounding is allowed for: ``floor``.
+    (``eps`` relative). Where they are 0 or nearly so, as in x − x, ``floor`` allows for the rules' own rounding.
     ``reach`` is the size of the largest number that is moved: the function is expected to change over a length like it
     (over 1 if it is 0). Slopes are central differences of fourth order; four steps are tried, since a kink or the
     edge of a domain may lie between them, and finer ones for a function that changes faster.
@@ -51,7 +51,7 @@ class Line:
             moved = self.eps * self.reach * abs(expected) / h  # what rounding does to the numbers that are moved
             if abs(self.slope(h) - expected) <= tolerance + self.noise(h) + moved:
                 return True
-        return self.size == 0.0 and abs(expected) <= self.floor
+        return max(self.size, abs(expected)) <= self.floor
 
     def best(self, expected: float) -> float:
         """The measured slope: that of the step which comes nearest to ``expected``."""

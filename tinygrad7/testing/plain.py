@@ -23,8 +23,9 @@ def _scatter(x: Any, index: Any, shape: Any) -> Any:
 
 def _sum_to(x: Any, shape: Any) -> Any:
     x = np.asarray(x)
-    lead = x.ndim - len(shape)
-    for _ in range(lead):
+    if x.ndim < len(shape):
+        raise ValueError(f"{x.shape} was not stretched from {shape}")
+    for _ in range(x.ndim - len(shape)):
         x = x.sum(0)
     for axis, n in enumerate(shape):
         x = x.sum(axis, keepdims=True) if n == 1 else x
