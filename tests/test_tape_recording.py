@@ -637,7 +637,7 @@ def test_an_index_out_of_range_is_told_with_the_op_and_the_shape() -> None:
 
 
 def test_an_operand_that_is_nothing_like_a_number_is_told() -> None:
-    with pytest.raises(TypeError, match=r"^add: 'a' is no number or array of numbers \(met \(3,\) float64, 'a'\)$"):
+    with pytest.raises(TypeError, match=r"^add: 'a' is no number or array of numbers \(met \(3,\) float64.*, 'a'\)$"):
         leaf() + "a"
     with pytest.raises(TypeError, match=r"^multiply: None is no number .*\(a \.grad that no backward has filled\?\)"):
         leaf() * None

@@ -32,9 +32,11 @@ def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:
 def _plain_array(value: np.ndarray) -> np.ndarray:
     """A subclass's values without what it means by operators: ``np.matrix`` multiplies otherwise. May share memory."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise TypeError(
+        error = TypeError(
             "a masked array has elements without value: use array.filled(0) and the mask in tg.where(~array.mask, x, 0)"
         )
+        error.explained = True  # type: ignore[attr-defined]
+        raise error
     return np.asarray(value)
 
 

@@ -68,6 +68,8 @@ def _sum_to_domain(pick: Pick) -> Call:
 def sum_to(x: Any, shape: Any) -> Any:
     """Broadcasting undone: summed over the axes along which ``shape`` was stretched.   x̄ = ȳ stretched"""
     lead = x.ndim - len(shape)
+    if lead < 0:
+        raise ValueError(f"{x.shape} was not stretched from {shape}")
     if lead:
         x = x.sum(axis=tuple(range(lead)))
     stretched = tuple([i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1])

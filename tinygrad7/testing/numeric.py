@@ -75,7 +75,7 @@ class Line:
     def kink(self) -> bool:
         """Whether the one-sided slopes stay apart however small the step: a smooth function's approach each other."""
         h = self.steps[0]
-        if not self._gap(h) > 0.75 * self._gap(2 * h):
+        if not self._gap(h) > 0.75 * self._gap(2 * h) or self.size <= self.floor:
             return False
         small, smaller = self.steps[2:] if self.eps < 1e-10 else self.steps[1:3]
         if not self._gap(smaller) > 0.75 * self._gap(small) > 0:

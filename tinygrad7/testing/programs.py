@@ -17,8 +17,9 @@ from tinygrad7.tensor import Tensor
 from tinygrad7.testing import plain
 from tinygrad7.testing.picks import draw_call
 
-# Left out of programs: they answer for a device, which is that of the data here.
-OUTSIDE = frozenset({"transfer"})
+# Left out of programs: ``transfer`` answers for a device, which is that of the data here; ``std`` of elements that are
+# equal but for rounding has a slope that the rounding decides, and programs often stretch one number.
+OUTSIDE = frozenset({"transfer", "std"})
 
 
 def fit(x: Any, shape: Shape) -> Any:
