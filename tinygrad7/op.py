@@ -6,6 +6,7 @@ the shape of an argument (``x_shape``). The names are the save list, worked out 
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import operator
@@ -82,18 +83,20 @@ class Plan:
 
     ``sources`` says where each saved value comes from: ("y",), ("arg", position), ("shape", position),
     ("residuals",), ("index",) or ("needs",). ``rules`` is aligned with the node's parents; each entry is (place of
-    the parent, rule, pick, into). ``pick`` says which saved values the rule takes beside the cotangent: None, True (the
-    one that there is), the place of one, or an ``itemgetter`` of several.
+    the parent, rule, pick, into), with None for a rule that passes the cotangent on as it is. ``pick`` says which saved
+    values the rule takes beside the cotangent: None, True (the one that there is), the place of one, or an ``itemgetter``
+    of several. ``exact`` says that what the rules give has the shape and dtype of its parent, since the op is elementwise
+    and nothing was stretched or promoted; ``even`` is the plan for such a call.
     """
 
-    __slots__ = ("exact", "joint", "keep", "live", "op", "recorded", "rules", "sources")
+    __slots__ = ("even", "exact", "joint", "keep", "live", "op", "recorded", "rules", "sources")
 
     def __init__(self, op: Op, live: tuple[bool, ...]) -> None:
         self.op, self.live = op, live
         self.sources: list[tuple[Any, ...]] = []
         self.rules: Any = []
         self.joint: Any = None
-        self.exact = op.exact
+        self.exact = op.exact and len(live) == 1
         self.recorded: Any = None  # for ``checkpoint``: its joint rule, recorded
         if op.joint is not None:
             names = _saved_by(op.joint, f"{op.name}: the joint rule")
@@ -108,6 +111,10 @@ class Plan:
         if self._alone():  # the value is saved as it is, not in a tuple
             self.rules = [(i, f, None if pick is None else _WHOLE, into) for i, f, pick, into in self.rules]
         self.keep = self._keeper()
+        self.even = self
+        if op.exact and not self.exact:
+            self.even = copy.copy(self)
+            self.even.exact = True
 
     def _rule(self, index: int) -> tuple[int, Any, Any, Any]:
         op = self.op
@@ -119,7 +126,8 @@ class Plan:
             )
         rule = op.rules[name]
         sources = [self._source(wanted, index) for wanted in _saved_by(rule, f"{op.name}: the rule of {name!r}")]
-        return len(self.rules), rule, self._pick(sources), op.into.get(name)
+        f = None if rule.__code__.co_code == _PASS_ON else rule
+        return len(self.rules), f, self._pick(sources), op.into.get(name)
 
     def _source(self, name: str, index: int | None) -> tuple[Any, ...]:
         op = self.op
@@ -195,6 +203,7 @@ def _saved_by(rule: Callable[..., Any], what: str) -> list[str]:
     return [p.name for p in parameters[1:]]
 
 
+_PASS_ON = (lambda g: g).__code__.co_code  # a rule that does no more than this need not be called
 _WHOLE = True  # the pick of a rule that takes the one saved value
 _KEEPERS: dict[tuple[int, ...], Callable[[Any, Any, Any], Any]] = {
     (0,): lambda a, b, y: a,

@@ -215,16 +215,16 @@ def _binary(op: Op) -> Any:
                 plan, parents, constants = op.both or op.plan(BOTH), (up, vp), ()
             node = result._node = Node()
             node.birth = next(BIRTH)
-            node.plan = plan
             node.parents = parents
             node.constants = constants
             node.params = ()
             node.saved = plan.keep(u, v, y) if plan.keep else ()
             node.scope = state.scope
-            if exact and up is not None and vp is not None and up.shape == vp.shape and up.dtype is vp.dtype:
-                node.shape, node.dtype = up.shape, up.dtype
+            first, last = parents[0], y if constants else vp
+            if exact and first.shape == last.shape and first.dtype is last.dtype:
+                node.plan, node.shape, node.dtype = plan.even, first.shape, first.dtype
             else:
-                node.shape, node.dtype = y.shape, y.dtype
+                node.plan, node.shape, node.dtype = plan, y.shape, y.dtype
         return watched(op, (u, v), result, state) if state.watch else result
 
     return call

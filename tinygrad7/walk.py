@@ -105,7 +105,9 @@ def walk(
                     owned.add(parent)
                 _add_into(into, old, bar, pick, saved)
                 continue
-            if pick is None:
+            if f is None:
+                part = bar
+            elif pick is None:
                 part = f(bar)
             elif pick is True:
                 part = f(bar, saved)
@@ -113,11 +115,11 @@ def walk(
                 part = f(bar, saved[pick])
             else:
                 part = f(bar, *pick(saved))
-            given = node if exact else part
-            if given.shape != parent.shape:
-                part = unbroadcast(_sum_to, part, node, parent)
-            if given.dtype is not parent.dtype and part.dtype != parent.dtype:
-                part = part.astype(parent.dtype)
+            if not exact:
+                if part.shape != parent.shape:
+                    part = unbroadcast(_sum_to, part, node, parent)
+                if part.dtype is not parent.dtype and part.dtype != parent.dtype:
+                    part = part.astype(parent.dtype)
             if watch:
                 if not finite(part) and finite(bar, saved):
                     report_backward(node, bar, part)
@@ -161,7 +163,7 @@ def _add_into(into: Any, buffer: Any, bar: Any, pick: Any, saved: Any) -> None:
 def apply_rule(rule: Any, bar: Any, pick: Any, saved: Any) -> Any:
     """A rule called with the cotangent and what it picks of the saved values (see ``op.Plan``)."""
     if pick is None:
-        return rule(bar)
+        return rule(bar) if rule is not None else bar
     if pick is True:
         return rule(bar, saved)
     return rule(bar, saved[pick]) if type(pick) is int else rule(bar, *pick(saved))
