@@ -83,10 +83,10 @@ class Plan:
 
     ``sources`` says where each saved value comes from: ("y",), ("arg", position), ("shape", position),
     ("residuals",), ("index",) or ("needs",). ``rules`` is aligned with the node's parents; each entry is (place of
-    the parent, rule, pick, into), with None for a rule that passes the cotangent on as it is. ``pick`` says which saved
-    values the rule takes beside the cotangent: None, True (the one that there is), the place of one, or an ``itemgetter``
-    of several. ``exact`` says that what the rules give has the shape and dtype of its parent, since the op is elementwise
-    and nothing was stretched or promoted; ``even`` is the plan for such a call.
+    the parent, rule, pick, into), with None for a rule that passes the cotangent on as it is. ``pick`` says which
+    saved values the rule takes beside the cotangent: None, True (the one that there is), the place of one, or an
+    ``itemgetter`` of several. ``exact`` says that what the rules give has the shape and dtype of its parent, since the
+    op is elementwise and nothing was stretched or promoted; ``even`` is the plan for such a call.
     """
 
     __slots__ = ("even", "exact", "joint", "keep", "live", "op", "recorded", "rules", "sources")
