@@ -220,7 +220,8 @@ def _binary(op: Op) -> Any:
             node.params = ()
             node.saved = plan.keep(u, v, y) if plan.keep else ()
             node.scope = state.scope
-            first, last = parents[0], y if constants else vp
+            first: Any = parents[0]
+            last: Any = y if constants else vp
             if exact and first.shape == last.shape and first.dtype is last.dtype:
                 node.plan, node.shape, node.dtype = plan.even, first.shape, first.dtype
             else:
