@@ -143,6 +143,14 @@ def test_an_infinite_mask_is_an_input_not_an_anomaly() -> None:
         assert np.isinf(masked.numpy()[1])
 
 
+def test_an_infinite_operand_among_several_that_a_rule_saved_is_an_input_not_an_anomaly() -> None:
+    x = leaf([1.0, 2.0])
+    y = (x * leaf([np.inf, 1.0])).sum()
+    with tg.detect_anomaly():
+        y.backward()
+    np.testing.assert_array_equal(x.grad, [np.inf, 1.0])
+
+
 def test_the_error_carries_the_output_only() -> None:
     assert tg.AnomalyError("x").output is None
 

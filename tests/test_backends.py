@@ -64,6 +64,19 @@ def test_moving_a_tensor_is_recorded_and_its_gradient_comes_back(cuda: Any) -> N
     np.testing.assert_allclose(x.grad, [18.0, 36.0])
 
 
+def test_a_leaf_moves_as_a_new_leaf_and_takes_values_from_anywhere(cuda: Any) -> None:
+    here = tg.tensor([1.0, 2.0], requires_grad=True, name="w", device="cpu")
+    there = here.to("cuda")
+    assert there.is_leaf and there.requires_grad and there.name == "w" and there.device == "cuda:0"
+    (there * 3).sum().backward()
+    assert here.grad is None
+    np.testing.assert_array_equal(there.grad, [3, 3])
+    there.assign(tg.tensor([5.0, 6.0], device="cpu"))
+    here.assign(there * 2)
+    assert there.device == "cuda:0" and there.tolist() == [5, 6] and here.tolist() == [10, 12]
+    assert isinstance(here.data, np.ndarray)
+
+
 def test_a_device_tensor_answers_with_device_arrays_and_numpy_only_by_name(cuda: Any) -> None:
     x = tg.tensor([[1.0, -2.0]], requires_grad=True, device="cuda")
     x.sum().backward()
@@ -105,6 +118,11 @@ def test_arrays_of_the_users_own_making_are_tensors_on_their_device(cuda: Any) -
     y = (a * x).sum() + (x * a).sum()
     y.backward()
     np.testing.assert_allclose(host(x.grad), [2.0, 4.0])
+
+
+def test_arrays_made_before_the_device_was_asked_for_are_arrays(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_MODULES", {np.ndarray: np})
+    assert tg.tensor(cuda.asarray(np.ones(2))).device == "cuda:0"
 
 
 def test_an_index_from_the_host_is_brought_to_the_data(cuda: Any) -> None:
@@ -204,6 +222,9 @@ def test_an_op_with_a_kernel_for_the_device_uses_it_there_only(cuda: Any) -> Non
         assert used == []
         assert twice_for_kernels(tg.tensor([1.0], device="cuda")).item() == 2.0
         assert used == [cuda.ndarray]
+        twice_for_kernels.kernel("numpy", lambda x: (used.append(type(x)) or x * 3, None))  # beside the other
+        assert [twice_for_kernels(tg.tensor([1.0], device=d)).item() for d in ("cpu", "cuda")] == [3, 2]
+        assert used == [cuda.ndarray, np.ndarray, cuda.ndarray]
     finally:
         del REGISTRY["twice_for_kernels"]
     with pytest.raises(TypeError, match=r"tanh.kernel: only fused ops \(with reference=\)"):

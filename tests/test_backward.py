@@ -269,6 +269,24 @@ def test_retain_graph_keeps_it() -> None:
         y.backward()
 
 
+def test_a_played_graph_is_refused_by_create_graph_too() -> None:
+    x = leaf()
+    y = tg.exp(x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"backward has already been through sum \(\)"):
+        tg.gradients(y, x, create_graph=True)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_play_only_what_leads_to_what_is_wanted(create_graph: bool) -> None:
+    x, w = leaf(np.ones((1, 1, 2, 2))), leaf(np.ones((1, 1, 2, 2)))
+    side = tg.exp(w)
+    side.sum().backward()  # a second time would be refused
+    for y in (x * side, tg.conv2d(x, side)):
+        (g,) = tg.gradients(y.sum(), x, create_graph=create_graph)
+        np.testing.assert_allclose(g, np.exp(host(w)))
+
+
 def test_gradients_leave_the_graph_as_it_was() -> None:
     x = leaf()
     y = (tg.exp(x) * x).sum()
@@ -323,6 +341,13 @@ def test_gradients_with_respect_to_an_inner_result() -> None:
     h = tg.exp(x)
     (g,) = tg.gradients((h * h).sum(), h)
     np.testing.assert_allclose(g, 2 * np.exp(host(x)))
+
+
+def test_the_gradient_of_a_constant_is_zero_where_it_is_asked_for() -> None:
+    x, c = leaf(), tg.tensor([1.0, 2.0])
+    for create_graph in (False, True):
+        found = tg.gradients((x * x).sum(), [c], create_graph=create_graph, unreached="zero")
+        assert [g.tolist() for g in found] == [[0, 0]]
 
 
 def test_second_derivatives_by_create_graph() -> None:

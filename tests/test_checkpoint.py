@@ -77,6 +77,27 @@ def test_nested_and_unused_and_constant() -> None:
         assert not tg.checkpoint(lambda a: a * 2, u).requires_grad
 
 
+@pytest.mark.parametrize("first", ["inner", "outer"])
+def test_nested_checkpoints_that_share_a_generator_draw_the_same_again(first: str) -> None:
+    found = []
+    for call in (tg.checkpoint, lambda f, *xs: f(*xs)):
+        x, w = leaves()
+        rng = np.random.default_rng(5)
+
+        def inner(b: Any, w: Any = w, rng: Any = rng) -> Any:
+            return tg.dropout(tg.tanh(b @ w), 0.4, rng=rng)
+
+        def outer(a: Any, call: Any = call, inner: Any = inner, rng: Any = rng) -> Any:
+            if first == "outer":
+                a = tg.dropout(a, 0.3, rng=rng)
+            return tg.dropout(call(inner, a), 0.3, rng=rng)
+
+        call(outer, x).sum().backward()
+        found.append((x.grad, w.grad))
+    for again, stored in zip(*found, strict=True):
+        np.testing.assert_array_equal(again, stored)
+
+
 def test_it_is_differentiated_again() -> None:
     x = tg.tensor(np.array([0.3, -0.7]), requires_grad=True)
     y = tg.checkpoint(lambda a: tg.tanh(a) * a, x).sum()

@@ -71,6 +71,13 @@ def test_a_seed_of_another_dtype_is_converted_when_recorded_too() -> None:
         assert g.dtype == np.float32
 
 
+def test_a_cast_to_integers_is_a_constant() -> None:
+    x = leaf([1.75, -2.0])
+    for dtype, values in (("int64", [1, -2]), ("bool", [True, True])):
+        found = x.astype(dtype)
+        assert not found.requires_grad and found.dtype == dtype and found.tolist() == values
+
+
 def test_totals_of_float16_are_summed_in_float32() -> None:
     rows = tg.zeros((20_000, 100), dtype="float16", requires_grad=True)
     loss = tg.cross_entropy(rows, np.zeros(20_000, np.int64))
@@ -113,6 +120,7 @@ def test_a_convolution_of_no_images_has_gradients() -> None:
         (lambda x: tg.max(x, x), TypeError, r"max: an axis is a number.*\[a, b\].*tg\.maximum"),
         (lambda x: tg.concatenate(x, x), TypeError, r"concatenate: an axis is a number"),
         (lambda x: tg.tensor(np.array([1], np.uint8)) + 300, OverflowError, r"^add: Python integer 300 out of bounds"),
+        (lambda x: tg.uniform(3, rng="7"), TypeError, "rng must be a numpy.random.Generator, a seed or None, not str"),
         (lambda x: tg.grad(tg.sum, "x")(x), TypeError, "argnums is the number of an argument, or several, not 'x'"),
     ],
 )

@@ -219,6 +219,7 @@ def test_ops_take_lists_and_numbers_where_numpy_does() -> None:
     np.testing.assert_allclose(host(tg.matmul(t, values)), host(t) @ host(t))
     np.testing.assert_allclose(host(tg.stack([t[0], [1.0, 1.0]])), [[1, 2], [1, 1]])
     assert tg.stack([t[0, 0], 1.5]).dtype == np.float32
+    np.testing.assert_array_equal(tg.stack([1, 2.5]), np.stack([1, 2.5]))
     assert [host(p).tolist() for p in tg.split([1.0, 2.0], 2)] == [[1.0], [2.0]]
 
 
@@ -354,6 +355,7 @@ def test_running_sums_norms_and_places(shape: tuple[int, ...]) -> None:
         lambda m, x: m.einsum("ijk,kk->ij", x, x[0]),
         lambda m, x: m.matmul(m.reshape(x[:, :, :0], (6, 0)), m.reshape(x[:, :, :0], (0, 6))),
         lambda m, x: m.matmul(x[:, :, :0], x[0, :, :0].T),
+        lambda m, x: m.pad(x, ((0, 0), (1, 2), (0, 0)), "edge"),
     ],
 )  # fmt: skip
 def test_shapes_products_and_padding_do_what_numpy_does(call: Any) -> None:
@@ -697,6 +699,14 @@ def test_an_object_that_is_an_index_is_one() -> None:
             return 1
 
     assert tg.tensor([1.0, 2.0])[Second()].item() == 2.0
+
+
+def test_a_tensor_of_integers_is_an_index() -> None:
+    x = tg.tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+    for index in (tg.tensor([2, 0, 2]), (tg.tensor([2, 0, 2]), slice(None))):
+        np.testing.assert_array_equal(x[index], host(x)[[2, 0, 2]])
+    x[tg.tensor([2, 0, 2])].sum().backward()
+    np.testing.assert_array_equal(x.grad, [[1, 1], [0, 0], [2, 2]])
 
 
 def test_a_list_of_shifts_changed_later_changes_nothing() -> None:

@@ -569,6 +569,23 @@ def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
         tg.grad(tg.grad(total_unstretched))(leaf())
 
 
+def test_errors_of_a_users_own_code_come_through(forget: Any) -> None:
+    @tg.primitive("lookup")
+    def looked_up(x: Any) -> Any:
+        if x.ndim == 0:
+            raise KeyError("no such row")
+        return x * 2
+
+    def rule(g: Any) -> Any:
+        raise ValueError("a mistake in a rule")
+
+    looked_up.vjp(x=rule)
+    with pytest.raises(KeyError, match="no such row"):
+        looked_up(leaf(1.0))
+    with pytest.raises(ValueError, match="^a mistake in a rule$"):
+        looked_up(leaf()).sum().backward()
+
+
 def test_wrong_arguments_are_told_with_the_ops_signature() -> None:
     told = r"^softmax\(x, axis=-1\): got an unexpected keyword argument 'dim'; dim is called axis here$"
     with pytest.raises(TypeError, match=told):

@@ -24,10 +24,11 @@ from tests.test_ops import OWN_TEST
 from tinygrad7.domains import elementwise
 from tinygrad7.op import REGISTRY, Op
 from tinygrad7.ops.reduce import sum_to
-from tinygrad7.testing import GradientError, check_gradients, check_op, examples, given_gradients, strategies
+from tinygrad7.testing import GradientError, check_gradients, check_op, examples, given_gradients, plain, strategies
 from tinygrad7.testing.ops import of_tensors
 from tinygrad7.testing.picks import GeneratorPick, grid
-from tinygrad7.testing.programs import composable, draw_program, fit
+from tinygrad7.testing.problem import Problem
+from tinygrad7.testing.programs import Operand, Program, Step, composable, draw_program, fit
 
 RNG = np.random.default_rng(0)
 
@@ -271,6 +272,31 @@ def test_a_nan_gradient_of_a_finite_function_is_wrong() -> None:
             check_gradients(lambda x: tg.sqrt(x * x), np.array([1.0, 0.0]))
 
 
+def test_the_op_to_blame_is_found_beside_values_that_are_not_finite() -> None:
+    cubed = wrong_cube(lambda g, x: 2 * g * x * x)
+    finite = lambda x: 1 / (1 / (x * 0.0))  # 1 / ∞ on the way, where nothing can be measured
+    with np.errstate(all="ignore"):
+        with pytest.raises(GradientError, match="(?s)it is nan.*to blame is cube_with_a_wrong_rule, argument"):
+            check_gradients(lambda x: cubed(x) + finite(x), np.ones(1))
+        with pytest.raises(GradientError, match="(?s)it is nan.*to blame is divide, argument 'b'"):
+            check_gradients(lambda x: x * x + finite(x), np.ones(1))
+
+
+def test_the_op_to_blame_is_found_behind_an_op_of_several_outputs() -> None:
+    cubed = wrong_cube(lambda g, x: 2 * g * x * x)
+    with pytest.raises(GradientError, match=r"to blame is cube_with_a_wrong_rule, argument 'x', element \(1,\)"):
+        check_gradients(lambda x: cubed(tg.unstack(x)[1]), np.array([[1.0, 1.0], [0.5, 2.0]]))
+
+
+def test_of_a_large_input_some_elements_are_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad7.testing.orders._MOST", 2)
+    shift = lambda k: lambda x: x + (x - x.detach())[k] * tg.tensor(np.eye(4)[k])
+    with pytest.raises(GradientError, match=r"input 'x', element \(1,\): the rules give"):
+        check_gradients(shift(1), np.ones(4), order=1)
+    with pytest.raises(GradientError, match=r"input 'x': along a random direction the rules give"):
+        check_gradients(shift(2), np.ones(4), order=1)
+
+
 # ---- kinks -------------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +351,14 @@ def test_where_a_function_jumps_there_is_no_gradient_to_be_wrong() -> None:
     assert check_gradients(lambda x: tg.where(x > 0, x + 1, x), np.array([0.0])).at_kink
 
 
+def test_a_kink_or_jump_that_no_single_element_meets_is_one_along_a_direction() -> None:
+    both = lambda x, y: tg.where(x[1] != 0, y, 0.0)  # at (0, 0), to be seen where both elements move
+    verdict = check_gradients(lambda x: both(x, tg.abs(x[0])), np.zeros(2))
+    assert str(verdict).startswith("at a kink: input 'x': the gradient 0 lies between the slopes")
+    verdict = check_gradients(lambda x: both(x, tg.where(x[0] > 0, 1.0, 0.0) + x[0]), np.zeros(2))
+    assert str(verdict) == "at a kink: input 'x': the function jumps here"
+
+
 # ---- what else it looks at ---------------------------------------------------------------------------------------
 
 
@@ -344,6 +378,16 @@ def test_what_the_function_closes_over_keeps_its_gradient() -> None:
     before = host(w.grad).copy()
     check_gradients(lambda x: w * x, np.ones(2))
     np.testing.assert_array_equal(w.grad, before)
+
+
+def test_inputs_that_do_not_matter_have_gradient_zero() -> None:
+    assert check_gradients(lambda x, y: x * 2, np.ones(2), np.ones(3, np.float32)).status == "pass"
+    assert check_gradients(lambda x: tg.ones(2), np.ones(3)).status == "pass"
+
+
+def test_a_function_without_a_signature_is_checked() -> None:
+    assert check_gradients(max, [np.ones(2)]).status == "pass"
+    assert Problem(max, ([np.ones(2)],)).names == ["0[0]"]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -383,6 +427,17 @@ def test_a_rule_that_writes_into_its_cotangent_is_found() -> None:
         check_gradients(lambda x: doubles_in_place(x) * x, np.array([0.5, 1.0]), order=1)
 
 
+def test_a_rule_that_gives_something_else_the_second_time_is_found() -> None:
+    @tg.primitive("forgetful", domain=None)
+    def triples_with_a_drift(x: Any) -> Any:
+        return x * 3
+
+    calls: list[int] = []
+    triples_with_a_drift.vjp(x=lambda g: g * (3 + 1e-14 * len(calls)) if calls.append(1) is None else None)
+    with pytest.raises(GradientError, match="two backwards did not add exactly twice for input 'x': does a rule write"):
+        check_gradients(triples_with_a_drift, np.ones(5), order=1)
+
+
 @pytest.mark.host  # elsewhere the input is copied to the device first
 def test_a_function_that_writes_into_its_input_is_found() -> None:
     x = np.array([1.0, 2.0])
@@ -405,6 +460,15 @@ def test_a_kept_graph_is_found() -> None:
     with pytest.raises(GradientError, match=r"(?s)the graph of input 'x' is still alive .* keep t\.detach"):
         check_gradients(f, np.array([1.0]))
     assert gc.isenabled()
+
+
+def test_a_collector_that_is_off_stays_off() -> None:
+    gc.disable()
+    try:
+        check_gradients(tg.tanh, np.ones(1), order=1)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_gradient_of_the_wrong_dtype_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,10 +503,13 @@ def test_misuse_is_explained() -> None:
 def test_importing_needs_no_hypothesis() -> None:
     code = (
         "import sys, tinygrad7 as tg; assert 'hypothesis' not in sys.modules; "
-        "import numpy as np; sys.modules['hypothesis'] = None; print(tg.testing.check_gradients(tg.tanh, np.ones(2)))"
+        "import numpy as np; sys.modules['hypothesis'] = None; print(tg.testing.check_gradients(tg.tanh, np.ones(2)));"
+        "del sys.modules['hypothesis']; print(tg.testing.strategies.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "pass\n"
+    assert done.stdout == "pass\ntinygrad7.testing.strategies\n"
+    with pytest.raises(AttributeError, match="module 'tinygrad7.testing' has no attribute 'strategy'"):
+        tg.testing.strategy
 
 
 # ---- strategies --------------------------------------------------------------------------------------------------
@@ -597,11 +664,14 @@ def test_the_grid_is_exact_in_float16_and_simple_first() -> None:
     assert len(grid(0.0, 0.25)) >= 64
 
 
+def test_a_value_to_keep_away_from_that_fills_the_interval_is_given_up() -> None:
+    x = GeneratorPick(np.random.default_rng(0)).array((5,), -0.05, 0.05, away=(0.0,))
+    assert x.shape == (5,) and (np.abs(x) <= 0.05).all()
+
+
 @pytest.mark.host
 def test_a_program_is_what_it_prints() -> None:
     pick = GeneratorPick(np.random.default_rng(4))
-    from tinygrad7.testing import plain
-
     names = {name: op.call for name, op in REGISTRY.items()}
     names |= {"fit": fit, "array": np.array, "dtype": np.dtype, "sigmoid": plain.sigmoid, "inf": np.inf}
     for _ in range(60):
@@ -611,6 +681,27 @@ def test_a_program_is_what_it_prints() -> None:
         with np.errstate(all="ignore"):
             for y, wanted in zip(namespace["program"](*program.inputs), program.numpy(*program.inputs), strict=True):
                 np.testing.assert_allclose(y, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_program_prints_numpys_numbers_as_numbers() -> None:
+    program = Program([np.ones(2)], [Step("multiply", (Operand(0), np.float64(2.5)), {}, None)])
+    assert str(program).splitlines()[2:] == ["    v1 = multiply(v0, 2.5)", "    return v1,"]
+    np.testing.assert_array_equal(program(*program.inputs)[0], [2.5, 2.5])
+
+
+def test_a_domain_that_does_not_fit_its_op_is_told() -> None:
+    @tg.primitive("picky", domain=elementwise((0, 1)))
+    def takes_no_values_below_one(x: Any) -> Any:
+        raise ArithmeticError("below one")
+
+    with pytest.raises(ArithmeticError, match="below one"):
+        draw_program(GeneratorPick(np.random.default_rng(0)), ops=["takes_no_values_below_one"])
+
+
+def test_what_was_not_stretched_is_not_summed_here_and_in_plain_numpy() -> None:
+    for f in (sum_to, plain.plain("sum_to")):
+        with pytest.raises(ValueError, match=r"\(2,\) was not stretched from \(3, 2\)"):
+            f(np.ones(2), (3, 2))
 
 
 def test_programs_use_every_op() -> None:

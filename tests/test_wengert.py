@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -216,3 +217,19 @@ def test_gradients_by_step_takes_one_parameter() -> None:
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     (by_step,) = tg.diagnose.gradients_by_step((x * x).sum(), x)
     np.testing.assert_array_equal(by_step[None], [2, 4])
+
+
+@pytest.mark.parametrize("unstacked_in", [None, 0])
+def test_gradients_by_step_go_through_ops_of_several_outputs(unstacked_in: int | None) -> None:
+    x = tg.tensor(np.ones((3, 2)), requires_grad=True)
+    with contextlib.nullcontext() if unstacked_in is None else tg.step(unstacked_in):
+        rows = tg.unstack(x)  # nothing uses the third
+    loss: Any = 0.0
+    for t in (1, 2):
+        with tg.step(t):
+            loss = loss + (rows[t - 1] * t).sum()
+    (parts,) = tg.diagnose.gradients_by_step(loss, x)
+    expected = {1: [[1, 1], [0, 0], [0, 0]], 2: [[0, 0], [2, 2], [0, 0]]}
+    if unstacked_in is not None:  # there all of it comes together
+        expected = {0: [[1, 1], [2, 2], [0, 0]]}
+    assert {t: host(part).tolist() for t, part in parts.items()} == expected
