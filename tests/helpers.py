@@ -8,7 +8,12 @@ import numpy as np
 
 from tinygrad7.backend import is_array, to_device, to_numpy
 from tinygrad7.context import STATE
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import Tensor, tensor
+
+
+def leaf(value: Any = (1.0, 2.0, 3.0), name: str | None = None, dtype: Any = np.float64, **kwargs: Any) -> Tensor:
+    """A leaf, in float64 unless said otherwise."""
+    return tensor(np.asarray(value, dtype), requires_grad=True, name=name, **kwargs)
 
 
 def host(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Makes torch_optim.npz: 50 steps of PyTorch's optimizers on a small network.
 
 Run: python tests/data/make_torch_optim.py
-Made with torch 2.13 in float64. The problem and the configurations are read by tests/test_optim.py from the file.
+Made with torch 2.13 in float64. The problem and the configurations are read by tests/optimizing.py from the file.
 """
 
 from pathlib import Path

@@ -1,0 +1,254 @@
+"""``primitive``: ops that users declare, and what is said of a declaration that does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad7 as tg
+from tests.helpers import host, leaf
+from tinygrad7.op import REGISTRY
+from tinygrad7.tensor import Tensor
+
+
+@pytest.fixture
+def forget() -> Any:
+    """Ops that a test registers are taken out again."""
+    before = set(REGISTRY)
+    yield
+    for name in set(REGISTRY) - before:
+        del REGISTRY[name]
+
+
+def test_a_users_op_works_from_its_one_declaration(forget: Any) -> None:
+    @tg.primitive("cube", domain=lambda pick: ((pick.array(pick.shape()),), {}))
+    def cube(x: Any) -> Any:
+        """Third power.   y = x³      x̄ = 3 ȳ x²"""
+        return x * x * x
+
+    cube.vjp(x=lambda g, x: 3 * g * x * x)
+    x = leaf([2.0, -1.0])
+    y = cube(x)
+    assert y._node.plan.op.label == "cube" and not hasattr(Tensor, "cube")
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad, [12.0, 3.0])
+    np.testing.assert_allclose(tg.hessian(lambda v: cube(v).sum())(x), np.diag([12.0, -6.0]))
+    assert cube.__doc__.startswith("Third power")
+    assert not isinstance(cube(host(x)), Tensor)
+
+
+def test_a_rule_for_an_argument_that_is_not_there_is_refused(forget: Any) -> None:
+    @tg.primitive("f")
+    def f_with_bad_rule(x: Any) -> Any:
+        return x
+
+    with pytest.raises(TypeError, match=r"f_with_bad_rule\.vjp: \['z'\] are not arguments of f_with_bad_rule"):
+        f_with_bad_rule.vjp(z=lambda g: g)
+
+
+def test_a_rule_that_names_something_unknown_is_refused_at_once(forget: Any) -> None:
+    @tg.primitive("f")
+    def f_with_bad_name(x: Any) -> Any:
+        return x
+
+    with pytest.raises(TypeError, match=r"f_with_bad_name: a rule names 'w', which is neither g, y nor one of \['x'\]"):
+        f_with_bad_name.vjp(x=lambda g, w: g)
+
+
+def test_the_name_of_an_op_of_ours_cannot_be_taken() -> None:
+    def tanh(x: Any) -> Any:
+        return x
+
+    with pytest.raises(ValueError, match="primitive: 'tanh' is already an op of tinygrad7; choose another name"):
+        tg.primitive("mine")(tanh)
+    assert REGISTRY["tanh"].module.startswith("tinygrad7.")
+
+
+def test_no_gradient_flows_into_a_static_argument(forget: Any) -> None:
+    @tg.primitive("scaled", static=("by",))
+    def scaled_by_static(x: Any, by: Any) -> Any:
+        return x * by
+
+    scaled_by_static.vjp(x=lambda g, by: g * by)
+    x = leaf()
+    with pytest.raises(
+        TypeError, match=r"scaled_by_static: no gradient can flow into 'by'; pass it as an array, or \.detach\(\) it"
+    ):
+        scaled_by_static(x, leaf())
+    scaled_by_static(x, tg.tensor(np.full(3, 2.0))).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 2.0, 2.0])
+
+
+def test_an_argument_without_a_rule_is_told_and_not_dropped(forget: Any) -> None:
+    @tg.primitive("half")
+    def half_ruled(a: Any, b: Any) -> Any:
+        return a * b
+
+    half_ruled.vjp(b=lambda g, a: g * a)
+    for a in (leaf(), leaf(1.0)):
+        with pytest.raises(TypeError, match=r"half_ruled: no gradient can flow into 'a', which has no rule.*\.vjp\(a="):
+            half_ruled(a, leaf())
+        with pytest.raises(TypeError, match="half_ruled: no gradient can flow into 'a'"):
+            half_ruled(a, 2.0)
+    b = leaf()
+    half_ruled(tg.tensor(3.0), b).sum().backward()
+    np.testing.assert_array_equal(b.grad, [3.0, 3.0, 3.0])
+    np.testing.assert_array_equal(tg.grad(lambda v: half_ruled(tg.tensor(3.0), v * v).sum())(b).data, 6 * host(b))
+
+
+def test_primitive_works_without_parentheses_and_says_so_where_a_rule_is_missing(forget: Any) -> None:
+    @tg.primitive
+    def bare_doubled(x: Any) -> Any:
+        return 2 * x
+
+    with pytest.raises(TypeError, match="bare_doubled: no gradient can flow into 'x', which has no rule"):
+        bare_doubled(leaf())
+    bare_doubled.vjp(x=lambda g: 2 * g)
+    x = leaf()
+    bare_doubled(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 2.0, 2.0])
+
+
+@pytest.mark.parametrize("wrong", [[1.0], None, 2.0], ids=repr)
+def test_a_users_forward_function_and_rule_must_give_arrays(wrong: Any, forget: Any) -> None:
+    @tg.primitive("f")
+    def forward_gives_no_array(x: Any) -> Any:
+        return wrong
+
+    forward_gives_no_array.vjp(x=lambda g: g)
+    kind = type(wrong).__name__
+    with pytest.raises(TypeError, match=f"forward_gives_no_array: the forward .* must return an array, it .* {kind}"):
+        forward_gives_no_array(leaf())
+
+    @tg.primitive("g")
+    def rule_gives_no_array(x: Any) -> Any:
+        return 2 * x
+
+    rule_gives_no_array.vjp(x=lambda g: wrong)
+    with pytest.raises(TypeError, match=f"rule_gives_no_array: the rule of 'x' must .* an array, it returned a {kind}"):
+        rule_gives_no_array(leaf()).sum().backward()
+
+
+def test_a_users_op_that_cannot_be_recorded_is_refused_at_once(forget: Any) -> None:
+    def with_options(x: Any, **options: Any) -> Any:
+        return x
+
+    with pytest.raises(TypeError, match=r"primitive: with_options\(x, \*\*options\) must name each of its arguments"):
+        tg.primitive("f")(with_options)
+
+    @tg.primitive("f")
+    def turned_complex(x: Any) -> Any:
+        return x * 1j
+
+    for rule in (lambda: 1, lambda g, *, y: g):
+        with pytest.raises(TypeError, match="turned_complex: the rule of 'x' must take the cotangent first"):
+            turned_complex.vjp(x=rule)
+    turned_complex.vjp(x=lambda g: g)
+    with pytest.raises(TypeError, match="turned_complex: the forward function returned complex.*holds real numbers"):
+        turned_complex(leaf())
+
+
+@pytest.mark.host  # CuPy has no read-only arrays
+def test_a_users_function_cannot_write_into_what_it_was_given(forget: Any) -> None:
+    @tg.primitive("2x")
+    def doubled_in_place(x: Any) -> Any:
+        x *= 2
+        return x
+
+    x = leaf()
+    with pytest.raises(TypeError, match="^doubled_in_place: the forward function writes into an array.*not x \\*= 2$"):
+        doubled_in_place(x)
+    assert x.tolist() == [1, 2, 3]
+
+    @tg.primitive("2x")
+    def doubled_with_a_greedy_rule(x: Any) -> Any:
+        return 2 * x
+
+    def in_place(g: Any) -> Any:
+        g *= 2
+        return g
+
+    doubled_with_a_greedy_rule.vjp(x=in_place)
+    with pytest.raises(TypeError, match="^doubled_with_a_greedy_rule: the rule of 'x' writes into an array"):
+        (doubled_with_a_greedy_rule(x) + x).sum().backward()
+
+    @tg.primitive("a, b", reference=lambda a: (a, 2 * a), outputs=2)
+    def fused_with_a_greedy_rule(a: Any) -> Any:
+        return (a.copy(), 2 * a), None
+
+    @fused_with_a_greedy_rule.joint_vjp
+    def rule(g: Any) -> Any:
+        g[0].fill(0)
+        return (g[0],)
+
+    with pytest.raises(TypeError, match="^fused_with_a_greedy_rule: the joint rule writes into an array"):
+        (fused_with_a_greedy_rule(x)[0] + x).sum().backward()
+
+
+def test_several_outputs_must_be_a_tuple_of_arrays(forget: Any) -> None:
+    @tg.primitive("f", outputs=2)
+    def gives_one_of_two(x: Any) -> Any:
+        return x
+
+    gives_one_of_two.vjp(x=lambda g: g[0])
+    with pytest.raises(TypeError, match="gives_one_of_two: the forward function must return a tuple of arrays"):
+        gives_one_of_two(leaf())
+
+
+def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
+    @tg.primitive("total")
+    def total_unstretched(x: Any) -> Any:
+        return x.sum()
+
+    total_unstretched.vjp(x=lambda g: g)
+    message = r"rule of total_unstretched gave a cotangent of shape \(\) for an argument of shape \(3,\)"
+    with pytest.raises(tg.ShapeError, match=message):
+        total_unstretched(leaf()).backward()
+    with pytest.raises(tg.ShapeError, match=message):
+        tg.grad(tg.grad(total_unstretched))(leaf())
+
+
+def test_errors_of_a_users_own_code_come_through(forget: Any) -> None:
+    @tg.primitive("lookup")
+    def looked_up(x: Any) -> Any:
+        if x.ndim == 0:
+            raise KeyError("no such row")
+        return x * 2
+
+    def rule(g: Any) -> Any:
+        raise ValueError("a mistake in a rule")
+
+    looked_up.vjp(x=rule)
+    with pytest.raises(KeyError, match="no such row"):
+        looked_up(leaf(1.0))
+    with pytest.raises(ValueError, match="^a mistake in a rule$"):
+        looked_up(leaf()).sum().backward()
+
+
+def test_wrong_arguments_are_told_with_the_ops_signature() -> None:
+    told = r"^softmax\(x, axis=-1\): got an unexpected keyword argument 'dim'; dim is called axis here$"
+    with pytest.raises(TypeError, match=told):
+        tg.softmax(leaf(), dim=0)
+    with pytest.raises(TypeError, match=r"^sum\(x, axis=None, keepdims=False\): .*; keepdim is called keepdims here$"):
+        leaf().sum(keepdim=True)
+    with pytest.raises(TypeError, match=r"softmax\(.*: too many positional arguments"):
+        tg.softmax(leaf(), 0, 1)
+    with pytest.raises(TypeError, match=r"softmax\(.*: missing a required argument: 'x'"):
+        tg.softmax(axis=0)
+    with pytest.raises(TypeError, match=r"softmax\(.*: multiple values for argument 'axis'"):
+        tg.softmax(leaf(), 0, axis=0)
+
+
+def test_keyword_only_arguments_are_not_taken_by_position(forget: Any) -> None:
+    @tg.primitive("scaled")
+    def scaled(x: Any, *, by: float) -> Any:
+        return x * by
+
+    scaled.vjp(x=lambda g, by: g * by)
+    assert scaled(leaf(np.ones(2)), by=3.0).tolist() == [3, 3]
+    with pytest.raises(TypeError, match=r"scaled\(.*: too many positional arguments"):
+        scaled(leaf(np.ones(2)), 3.0)
+    with pytest.raises(TypeError, match=r"scaled\(.*: missing a required argument: 'by'"):
+        scaled(leaf(np.ones(2)))
