@@ -10,6 +10,7 @@ import pytest
 import tinygrad7 as tg
 from tinygrad7 import messages
 from tinygrad7.context import chain
+from tinygrad7.op import REGISTRY
 from tinygrad7.tensor import Tensor
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -149,6 +150,26 @@ def test_an_infinite_operand_among_several_that_a_rule_saved_is_an_input_not_an_
     with tg.detect_anomaly():
         y.backward()
     np.testing.assert_array_equal(x.grad, [np.inf, 1.0])
+
+
+def test_an_infinite_seed_is_an_input_not_an_anomaly() -> None:
+    x = leaf([1.0, 2.0])
+    with tg.detect_anomaly():
+        (x * 2.0).backward([np.inf, 1.0])
+    np.testing.assert_array_equal(x.grad, [np.inf, 2.0])
+
+
+def test_every_output_is_watched_and_constants_in_every_kind_of_op() -> None:
+    @tg.primitive("x, 1/x", outputs=2)
+    def itself_and_inverse(x: Any) -> Any:
+        return x + 0, 1 / x
+
+    del REGISTRY["itself_and_inverse"]
+    with tg.detect_anomaly():
+        with pytest.raises(tg.AnomalyError, match="itself_and_inverse gave the first"):
+            itself_and_inverse(tg.tensor([0.0]))
+        with pytest.raises(tg.AnomalyError, match="sum gave the first"):
+            tg.sum(tg.tensor([3e38, 3e38]))
 
 
 def test_the_error_carries_the_output_only() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +111,23 @@ def test_operands_of_two_devices_are_refused_by_name(cuda: Any) -> None:
             f()
     with pytest.raises(TypeError, match="operands live on cpu and cuda:0"):
         there * np.ones(2)
+
+
+def test_host_arrays_are_moved_where_they_are_given_as_values_and_nowhere_else(cuda: Any) -> None:
+    for default in ("cpu", "cuda"):
+        with tg.device(default):
+            x = tg.tensor([1.0, 2.0], requires_grad=True, device="cuda", dtype="float64")
+            with pytest.raises(TypeError, match="operands live on cpu and cuda:0"):
+                x * np.ones(2)
+            (x * x).backward(np.array([1.0, 2.0]))
+            np.testing.assert_array_equal(x.grad, [2, 8])
+            np.testing.assert_array_equal(tg.vjp(tg.square, x)[1](np.ones(2))[0], [2, 4])
+
+
+def test_a_device_tensor_is_pickled_and_copied_with_its_place(cuda: Any) -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True, device="cuda")
+    for again in (pickle.loads(pickle.dumps(x)), copy.deepcopy(x)):
+        assert again.device == "cuda:0" and again.requires_grad and again.tolist() == [1, 2]
 
 
 def test_arrays_of_the_users_own_making_are_tensors_on_their_device(cuda: Any) -> None:
@@ -243,6 +262,15 @@ def test_a_name_that_is_no_device_is_refused(name: Any) -> None:
 def test_a_device_number_too_high_is_refused(cuda: Any) -> None:
     with pytest.raises(DeviceError, match=r"device 'cuda:99' does not exist: this machine has \d+ CUDA device"):
         tg.tensor([1.0], device="cuda:99")
+    with pytest.raises(DeviceError, match=r"does not exist"):
+        tg.device(f"cuda:{cuda.cuda.runtime.getDeviceCount()}")
+
+
+@pytest.mark.host  # on the stand-in, which has two devices
+def test_a_tensor_moves_between_devices(cuda: Any) -> None:
+    x = tg.tensor([1.0, 2.0], device="cuda:1")
+    assert x.device == "cuda:1" and x.to("cuda:0").device == "cuda:0" and x.to("cpu").tolist() == [1, 2]
+    assert backend.to_device(x._data, "cuda:1") is x._data
 
 
 @pytest.mark.host

@@ -102,6 +102,21 @@ def test_slices_accumulate_and_each_counts_once() -> None:
     np.testing.assert_array_equal(x.grad, expected)
 
 
+def test_a_slice_adds_nothing_to_a_cotangent_that_another_shares() -> None:
+    x, z = leaf(), leaf()
+    part = x[0]  # older than the sum: when its turn comes, x and z have one cotangent between them
+    ((x + z) * leaf() + part).backward([1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(x.grad, [4.0, 2.0, 3.0])
+    np.testing.assert_array_equal(z.grad, [1.0, 2.0, 3.0])
+
+
+def test_an_index_into_a_number_adds_to_its_cotangent() -> None:
+    x = leaf(2.0)
+    part = x[None]
+    (x * 3.0 + part.sum()).backward()
+    np.testing.assert_array_equal(x.grad, 4.0)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_gradient_has_its_tensors_dtype_shape_and_device(dtype: str) -> None:
     for value in (np.ones((2, 3)), np.ones(()), np.ones((0, 2)), np.ones((1, 3))):

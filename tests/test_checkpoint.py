@@ -115,6 +115,25 @@ def test_it_is_one_entry_of_the_tape() -> None:
     np.testing.assert_allclose(tape.values()[-1], tg.sum(tg.tanh(x @ w) + 1).numpy(), rtol=1e-6)
 
 
+def test_its_entry_says_where_it_stands_and_what_it_was_computed_from() -> None:
+    x, w = leaves()
+    with tg.scope("net"):
+        y = tg.checkpoint(lambda a: (7, tg.tanh(a @ w)), x)[1]
+    tape = tg.Tape(y)
+    assert tape[2].op == "checkpoint" and tape[2].inputs == (0, 1) and tape[2].scope == ("net",)
+    np.testing.assert_array_equal(tape.values()[-1], y.numpy())
+
+
+def test_values_of_a_tape_are_drawn_again_as_they_were() -> None:
+    x, w = leaves()
+    rng = np.random.default_rng(8)
+    y = tg.checkpoint(lambda a: net(a, w, rng), x)
+    tape, state = tg.Tape(y), rng.bit_generator.state
+    for again in (tape.values()[-1], tape.expand().values()[-1]):
+        np.testing.assert_array_equal(again, y.numpy())
+    assert rng.bit_generator.state == state
+
+
 def peak(steps: int, checkpointed: bool) -> int:
     """Bytes that a fused LSTM over ``steps`` steps needs at most, forward and backward, in √T segments."""
     rng = np.random.default_rng(1)
@@ -157,13 +176,14 @@ def test_truncate_cuts_nested_states() -> None:
     assert "tanh" in repr(tg.Tape(h)[-1].op)
 
 
-@pytest.mark.parametrize("way", ["argument", "closed over", "a view closed over", "its view an argument"])
+@pytest.mark.parametrize("way", ["argument", "closed over", "only added", "a view closed over", "its view an argument"])
 def test_a_leaf_written_into_before_the_second_run_is_refused(way: str) -> None:
     x, w = leaves()
     view = w.reshape(16)
     call = {
         "argument": lambda: tg.checkpoint(lambda a: tg.tanh(a), w),
         "closed over": lambda: tg.checkpoint(lambda a: tg.tanh(a @ w), x),
+        "only added": lambda: tg.checkpoint(lambda a: a[:4] + w, x),
         "a view closed over": lambda: tg.checkpoint(lambda a: a.sum() * view, x),
         "its view an argument": lambda: tg.checkpoint(lambda a: tg.tanh(a), view),
     }[way]
@@ -220,6 +240,23 @@ def test_a_function_that_computes_other_values_the_second_time_is_refused(size: 
         RuntimeError, match="checkpoint: the function gave other values when it ran again.*as an argument"
     ):
         y.sum().backward()
+
+
+def test_other_values_beside_an_infinite_one_and_other_shapes_are_refused() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    runs: list[int] = []
+
+    def f(a: Any) -> Any:
+        runs.append(1)
+        return a * tg.tensor([np.inf, 1.0 + 0.01 * len(runs)])
+
+    def g(a: Any) -> Any:
+        runs.append(1)
+        return a[: 1 + len(runs) % 2]
+
+    for function in (f, g):
+        with pytest.raises(RuntimeError, match="checkpoint: the function gave other values when it ran again"):
+            tg.checkpoint(function, x).sum().backward()
 
 
 def test_values_that_are_not_finite_are_the_same_when_they_come_again() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
-from tests.helpers import host, leaf
+from tests.helpers import host, leaf, placed
 
 
 def test_gradients_with_respect_to_an_inner_result() -> None:
@@ -28,6 +28,26 @@ def test_the_gradient_of_a_constant_is_zero_where_it_is_asked_for() -> None:
     for create_graph in (False, True):
         found = tg.gradients((x * x).sum(), [c], create_graph=create_graph, unreached="zero")
         assert [g.tolist() for g in found] == [[0, 0]]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_an_output_that_is_given_twice_counts_twice(create_graph: bool) -> None:
+    x = leaf()
+    y = (x * x).sum()
+    (g,) = tg.gradients([y, y], x, create_graph=create_graph)
+    np.testing.assert_array_equal(g, [4, 8, 12])
+
+
+def test_a_gradient_that_no_output_reaches_has_its_tensors_dtype() -> None:
+    x, other = leaf(), leaf(dtype="float16")
+    assert tg.gradients(x.sum(), other, unreached="zero")[0].dtype == np.float16
+
+
+def test_a_seed_that_is_changed_later_changes_nothing() -> None:
+    x, seed = leaf(), placed(np.ones(3))
+    (g,) = tg.gradients(x, x, [seed])
+    seed[...] = 7.0
+    np.testing.assert_array_equal(g, [1, 1, 1])
 
 
 def test_gradients_leave_the_graph_as_it_was() -> None:

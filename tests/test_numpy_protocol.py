@@ -98,6 +98,13 @@ def test_questions_are_answered_with_plain_values(function: Any) -> None:
         assert isinstance(ours, np.ndarray | np.generic | bool | int | tuple)
 
 
+@pytest.mark.host
+def test_arguments_of_numpys_that_are_left_at_none_are_left_out() -> None:
+    t = tensor()
+    for y in (np.einsum("ij->", t, out=None, optimize=True), np.sum(t, dtype=None, out=None)):
+        assert y.requires_grad and y.item() == pytest.approx(X.sum())
+
+
 @pytest.mark.parametrize("ufunc", UFUNCS, ids=lambda f: f.__name__)
 def test_every_ufunc_with_a_counterpart(ufunc: np.ufunc) -> None:
     operands = (P, P.T[:1].T)[: ufunc.nin]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad7 as tg
-from tests.helpers import host, leaf
+from tests.helpers import host, leaf, placed
+from tinygrad7.backend import xp
+from tinygrad7.domains import elementwise
 from tinygrad7.op import REGISTRY
 from tinygrad7.tensor import Tensor
 
@@ -55,6 +58,117 @@ def test_a_rule_that_names_something_unknown_is_refused_at_once(forget: Any) -> 
 
     with pytest.raises(TypeError, match=r"f_with_bad_name: a rule names 'w', which is neither g, y nor one of \['x'\]"):
         f_with_bad_name.vjp(x=lambda g, w: g)
+
+
+def test_the_name_of_a_users_op_may_be_given_again(forget: Any) -> None:
+    def again(x: Any) -> Any:
+        return x * 1.0
+
+    tg.primitive("first")(again)
+    again.__module__ = "elsewhere"
+    assert tg.primitive("second")(again).op.label == "second" == REGISTRY["again"].label
+
+
+def scaled_by(factor: float) -> Any:
+    return lambda g: factor * g
+
+
+def test_a_rule_that_is_given_again_holds_from_then_on(forget: Any) -> None:
+    @tg.primitive("f")
+    def ruled_twice(x: Any) -> Any:
+        return x * 2
+
+    @tg.primitive("g")
+    def ruled_twice_with_an_option(x: Any, by: float = 2.0) -> Any:
+        return x * by
+
+    for f in (ruled_twice, ruled_twice_with_an_option):
+        for factor in (2, 3):
+            f.vjp(x=scaled_by(factor))
+            x = leaf()
+            f(x).sum().backward()
+            np.testing.assert_array_equal(x.grad, [factor] * 3)
+
+
+@pytest.mark.parametrize("wanted", [p for n in (1, 2, 3) for p in itertools.permutations("aby", n)], ids="".join)
+def test_a_rule_is_given_what_it_names_in_its_own_order(wanted: tuple[str, ...], forget: Any) -> None:
+    """The gradient is Σ 10ᵏ times what was named k-th, so each order gives another number."""
+    numbers = " + ".join(f"{10**k} * {name}" for k, name in enumerate(wanted))
+    rule = eval(f"lambda g, {', '.join(wanted)}: g * ({numbers})")
+
+    @tg.primitive("a + 4 b")
+    def combined(a: Any, b: Any) -> Any:
+        return a + 4 * b
+
+    combined.vjp(a=rule)
+    a, values = leaf(2.0), {"a": 2.0, "b": 3.0, "y": 14.0}
+    combined(a, tg.tensor(3.0)).backward()
+    assert host(a.grad) == sum(10**k * values[name] for k, name in enumerate(wanted))
+
+
+def test_shapes_are_named_by_a_suffix_unless_an_argument_has_that_name(forget: Any) -> None:
+    seen: list[Any] = []
+
+    @tg.primitive("f")
+    def stretched(x: Any, by: Any, new_shape: Any) -> Any:
+        return xp(x).broadcast_to(x * by, new_shape)
+
+    def rule(g: Any, by_shape: Any, new_shape: Any) -> Any:
+        seen.append((by_shape, new_shape))
+        return 2.0 * g
+
+    stretched.vjp(x=rule)
+    x = leaf()
+    stretched(x, 2.0, (2, 3)).sum().backward()
+    assert seen == [((), (2, 3))]
+    np.testing.assert_array_equal(x.grad, [4, 4, 4])
+
+
+def test_what_a_rule_saved_of_a_users_arrays_is_theirs_no_more(forget: Any) -> None:
+    @tg.primitive("f")
+    def weighted(x: Any, weights: Any, *, more: Any) -> Any:
+        return x * weights * more[0]
+
+    weighted.vjp(x=lambda g, weights, more: g * weights * more[0], weights=lambda g, x, more: g * x * more[0])
+    x, weights, more = leaf(), placed(np.full(3, 2.0)), placed(np.full(3, 5.0))
+    y = weighted(x, weights, more=(more,)).sum()
+    weights[...] = more[...] = 100.0
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [10, 10, 10])
+
+
+def test_a_users_elementwise_op_may_give_any_dtype(forget: Any) -> None:
+    @tg.primitive("f", domain=elementwise((-1, 1)))
+    def in_double_precision(x: Any, y: Any) -> Any:
+        return x.astype(np.float64) * y
+
+    in_double_precision.vjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
+    x, y = leaf(dtype="float32"), leaf(dtype="float32")
+    z = in_double_precision(x, y)
+    z.sum().backward()
+    assert (z.dtype, x.grad.dtype, y.grad.dtype) == (np.float64, np.float32, np.float32)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_cotangent_of_an_output_that_nothing_used_is_zeros_like_it(create_graph: bool, forget: Any) -> None:
+    seen: list[Any] = []
+
+    @tg.primitive("f", outputs=2)
+    def total_and_elements(x: Any) -> Any:
+        return x.sum().astype(np.float64), x * 2
+
+    def rule(g: Any) -> Any:
+        seen.extend(g)
+        return g[1] * 2 + g[0].astype(np.float32)
+
+    total_and_elements.vjp(x=rule)
+    x = leaf(dtype="float32")
+    total, elements = total_and_elements(x)
+    for y in (total, elements.sum()):
+        tg.gradients(y, x, create_graph=create_graph)
+    assert [(g.shape, g.dtype) for g in seen] == 2 * [((), np.float64), ((3,), np.float32)]
+    assert [float(host(g).sum()) for g in seen] == [1, 0, 0, 3]
+    assert len({type(g) for g in seen if g.shape}) == 1 and isinstance(seen[1], Tensor) == create_graph
 
 
 def test_the_name_of_an_op_of_ours_cannot_be_taken() -> None:
@@ -197,6 +311,15 @@ def test_several_outputs_must_be_a_tuple_of_arrays(forget: Any) -> None:
         gives_one_of_two(leaf())
 
 
+def test_a_fused_op_gives_a_pair_and_nothing_longer(forget: Any) -> None:
+    @tg.primitive("f", reference=lambda x: x)
+    def gives_three(x: Any) -> Any:
+        return x, x, x
+
+    with pytest.raises(TypeError, match=r"gives_three: .* must return \(an array, residuals\), it returned a tuple"):
+        gives_three(tg.tensor([1.0]))
+
+
 def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
     @tg.primitive("total")
     def total_unstretched(x: Any) -> Any:
@@ -208,6 +331,16 @@ def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
         total_unstretched(leaf()).backward()
     with pytest.raises(tg.ShapeError, match=message):
         tg.grad(tg.grad(total_unstretched))(leaf())
+
+
+def test_a_rule_that_gives_a_size_of_its_own_is_told(forget: Any) -> None:
+    @tg.primitive("f")
+    def doubled_but_for_the_first(x: Any) -> Any:
+        return x * 2
+
+    doubled_but_for_the_first.vjp(x=lambda g: g[1:] * 2)
+    with pytest.raises(tg.ShapeError, match=r"gave a cotangent of shape \(2,\) for an argument of shape \(3,\)"):
+        doubled_but_for_the_first(leaf()).sum().backward()
 
 
 def test_errors_of_a_users_own_code_come_through(forget: Any) -> None:

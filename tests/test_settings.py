@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad7 as tg
 from tests.helpers import leaf
-from tinygrad7.context import STATE, path
+from tinygrad7.context import STATE, Setting, path
 from tinygrad7.tensor import Tensor
 
 # ---- scopes ------------------------------------------------------------------------------------------------------
@@ -54,6 +54,25 @@ def test_one_scope_object_can_be_entered_again_and_within_itself() -> None:
     assert STATE.get().scope is None
 
 
+def test_inside_a_scope_all_other_settings_are_those_outside() -> None:
+    fields = ("recording", "device", "dtype", "watch", "depth", "generators")
+    state = STATE.get()
+    changed = dict(recording=False, device="cuda:0", dtype=np.dtype("float64"), watch=True, depth=3, generators={})
+    for settings in ({}, changed):
+        with Setting(**settings):
+            outside = STATE.get()
+            for block in (tg.scope("s"), tg.step(2)):
+                with block:
+                    assert [getattr(STATE.get(), f) for f in fields] == [getattr(outside, f) for f in fields]
+                assert STATE.get() is outside
+    assert STATE.get() is state
+
+
+def test_the_number_of_a_step_is_pythons() -> None:
+    with tg.step(np.int64(3)):
+        assert type(leaf()._node.scope.step) is int
+
+
 # ---- no_grad and its kin -----------------------------------------------------------------------------------------
 
 
@@ -68,6 +87,13 @@ def test_no_grad_and_enable_grad_nest() -> None:
     with pytest.raises(ZeroDivisionError), tg.no_grad():
         1 / 0
     assert (x * 2).requires_grad
+
+
+def test_under_no_grad_no_kind_of_op_is_recorded() -> None:
+    x = leaf()
+    with tg.no_grad():
+        for y in (tg.exp(x), x * x, tg.sum(x), *tg.unstack(x)):
+            assert not y.requires_grad
 
 
 def test_what_was_set_inside_a_block_stays_when_the_block_ends() -> None:

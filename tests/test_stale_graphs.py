@@ -138,6 +138,14 @@ def test_a_change_that_no_rule_saved_is_no_matter() -> None:
     np.testing.assert_allclose(w.grad, 1 + np.exp([2.0, 3.0]))
 
 
+def test_a_change_of_one_operand_among_several_is_noticed() -> None:
+    w, x = leaf(name="w"), leaf()
+    loss = tg.einsum("i,i->", x, w)
+    w.assign(w.numpy() + 1)
+    with pytest.raises(RuntimeError, match="it saved the value of leaf 'w', which assign"):
+        loss.backward()
+
+
 def test_nodes_recorded_after_the_change_are_fine() -> None:
     w = leaf([2.0])
     for value in (3.0, 4.0):

@@ -98,6 +98,14 @@ def test_subclasses_of_arrays_are_values_and_nothing_more() -> None:
     assert type(unmasked._data) is np.ndarray
 
 
+@pytest.mark.host  # feeds NumPy arrays
+def test_subclasses_of_arrays_are_copied() -> None:
+    array = np.ma.array([1.0, 2.0])
+    t = tg.tensor(array)
+    array[...] = 9.0
+    assert t.tolist() == [1.0, 2.0]
+
+
 def test_a_masked_array_is_refused_with_the_rewrite() -> None:
     masked = np.ma.array([1.0, 2.0], mask=[True, False])
     for call in (lambda: tg.tensor(masked), lambda: tg.tensor([1.0, 2.0], requires_grad=True) * masked):
@@ -169,7 +177,7 @@ def test_integers_cannot_ask_for_a_gradient(data: Any) -> None:
 def test_a_list_of_recorded_tensors_is_refused_and_of_constants_taken() -> None:
     with pytest.raises(TypeError, match=r"use tg\.stack\(\[\.\.\.\]\), which is recorded"):
         tg.tensor([leaf(1.0), leaf(2.0)])
-    assert tg.tensor([1.0, 2.5]).tolist() == [1.0, 2.5]
+    assert tg.tensor([tg.tensor(1.0), tg.tensor(2.5)]).tolist() == [1.0, 2.5]
 
 
 def test_a_tensor_is_not_made_by_its_class() -> None:

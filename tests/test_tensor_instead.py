@@ -120,6 +120,15 @@ def test_constants_go_through_any_numpy_function() -> None:
     assert np.median(t) == 2.0
 
 
+@pytest.mark.host
+def test_constants_are_found_in_tuples_and_under_keywords() -> None:
+    t, w = tg.tensor(np.array([3.0, 1.0])), leaf([3.0, 1.0])
+    assert np.vstack((t, t)).tolist() == [[3, 1], [3, 1]] and np.sort(a=t).tolist() == [1, 3]
+    for call in (lambda: np.vstack((t, w)), lambda: np.sort(a=w)):
+        with pytest.raises(TypeError, match="has no derivative here"):
+            call()
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -81,6 +82,23 @@ def test_assign_writes_a_leaf_in_place_and_converts() -> None:
         (w * 2).assign([1.0, 2.0])
 
 
+def test_what_is_assigned_is_taken_as_a_value_in_the_tensors_own_dtype() -> None:
+    w, c, other = leaf([1.0, 2.0]), tg.tensor([1.0, 2.0]), leaf([0.1, 0.2])
+    assert w.assign([0.1, 0.2]).tolist() == [0.1, 0.2]  # not by way of the default dtype
+    assert c.assign(other).dtype == np.float32
+    same = leaf([1.0, 2.0]).detach()
+    for t in (c, same.assign(other)):
+        values = t.tolist()
+        other.assign([7.0, 7.0])
+        assert t.tolist() == values
+
+
+def test_repr_lines_up_and_shows_long_tensors_in_part() -> None:
+    assert repr(tg.ones((2, 2))).startswith("tensor([[1., 1.],\n        [1., 1.]]")
+    assert "..." in repr(tg.zeros(61)) and "..." not in repr(tg.zeros(60))
+    assert "[0.33333]" in repr(tg.tensor([1 / 3]))
+
+
 def test_to_the_same_place_is_the_same_tensor() -> None:
     t = leaf()
     assert t.to(t.device) is t
@@ -100,6 +118,10 @@ def test_the_gradient_of_a_result_is_none_and_said_to_be() -> None:
     stepped = w - 0.1 * w.grad
     with pytest.warns(UserWarning, match=r"^\.grad of a recorded result is None, since only leaves collect.*w\.assign"):
         assert stepped.grad is None
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        stepped.grad
+    assert [warning.filename for warning in found] == [__file__]
     w.assign(w.numpy() - 0.1 * host(w.grad))
     assert w.grad is not None
 

@@ -78,6 +78,14 @@ def test_a_constant_turns_into_numbers() -> None:
     assert list(range(tg.tensor(3))) == [0, 1, 2]
 
 
+@pytest.mark.host
+def test_a_constant_turns_into_an_array_without_a_copy_unless_one_is_asked_for() -> None:
+    t = tg.tensor([1.0, 2.0])
+    assert np.shares_memory(np.asarray(t), t.data) and not np.asarray(t).flags.writeable
+    assert not np.shares_memory(np.array(t), t.data)
+    assert t.__array__(np.dtype("float16")).dtype == np.float16
+
+
 def test_complex_is_always_refused() -> None:
     with pytest.raises(TypeError, match=r"complex\(\): tensors are real; use t\.item\(\)"):
         complex(tg.tensor(1.0))

@@ -62,6 +62,44 @@ def test_argnums() -> None:
         tg.grad(f, 2)(X, V)
 
 
+def test_argnums_may_be_a_list_one_in_a_tuple_and_the_first_counted_from_behind() -> None:
+    f = lambda a, b: a * b**2
+    assert [g.item() for g in tg.grad(f, [0, 1])(2.0, 3.0)] == [9, 12]
+    assert [g.item() for g in tg.grad(f, (1,))(2.0, 3.0)] == [12]
+    assert tg.grad(f, -2)(2.0, 3.0).item() == 9
+
+
+def test_results_are_recorded_where_an_argument_by_keyword_needs_a_gradient() -> None:
+    w = tg.tensor(3.0, requires_grad=True)
+    for transform in (tg.grad, tg.jacobian):
+        g = transform(lambda x, w: w * x * x)(2.0, w=w)
+        assert tg.gradients(g, w)[0].item() == 4.0
+        assert not transform(lambda x, w: w * x * x)(2.0, w=w.detach()).requires_grad
+
+
+def test_a_variable_is_not_what_the_function_closes_over() -> None:
+    """Of a x, with a = x, the derivative with respect to a is x: an engine that confuses the two says 2 x."""
+    x = tg.tensor(3.0, requires_grad=True)
+    assert tg.grad(lambda a: a * x)(x).item() == 3.0
+    assert tg.grad(lambda x: tg.grad(lambda a: a * x)(x))(3.0).item() == 1.0
+
+
+def test_transforms_compose_through_scopes() -> None:
+    def f(x: Any) -> Any:
+        with tg.scope("inner"), tg.step(1):
+            return tg.grad(lambda a: a * x * x)(2.0)
+
+    assert tg.grad(f)(3.0).item() == 6.0
+
+
+def test_what_vjp_gives_is_recorded_where_its_argument_needs_a_gradient() -> None:
+    y, pull = tg.vjp(tg.exp, tg.tensor(1.0))
+    assert not y.requires_grad and not pull(1.0)[0].requires_grad
+    assert pull(tg.tensor(1.0, requires_grad=True))[0].requires_grad
+    y, pull = tg.vjp(tg.exp, tg.tensor(1.0, requires_grad=True))
+    assert y.requires_grad and pull(1.0)[0].requires_grad
+
+
 def test_the_function_receives_tensors_for_all_arrays() -> None:
     def f(a: Any, b: Any, index: Any, word: str) -> Any:
         assert isinstance(a, tg.Tensor) and isinstance(b["x"], tg.Tensor) and not b["x"].requires_grad
@@ -69,6 +107,12 @@ def test_the_function_receives_tensors_for_all_arrays() -> None:
         return (a * b["x"]).sum()
 
     np.testing.assert_allclose(tg.grad(f)(X, {"x": V}, np.arange(3), "sum"), V)
+
+
+def test_the_function_of_a_jacobian_receives_tensors_for_all_arrays() -> None:
+    seen = []
+    tg.jacobian(lambda x, table: seen.append(type(table)) or x * table)(placed(X), placed(V))
+    assert seen == [tg.Tensor]
 
 
 def test_nested_arguments_come_back_nested() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import tinygrad7 as tg
 from tests.helpers import host
+from tinygrad7.context import STATE
+from tinygrad7.op import REGISTRY
 
 
 def rnn(steps: int, seed: int = 0) -> tuple[tg.Tensor, list[tg.Tensor]]:
@@ -74,6 +76,18 @@ def test_bytes_are_counted_once() -> None:
     assert tape.nbytes == 80
 
 
+@pytest.mark.host  # the stand-in's views do not say of what
+def test_bytes_that_two_views_share_are_counted_once() -> None:
+    y = tg.exp(tg.tensor(np.ones(10), requires_grad=True))
+    assert tg.Tape((y.reshape(2, 5) * y.reshape(2, 5)).sum()).nbytes == 80
+
+
+def test_arguments_that_are_long_are_described() -> None:
+    x = tg.tensor(np.ones(6), requires_grad=True)
+    assert "index=[0 2]" in str(tg.Tape(x[np.array([0, 2])]))
+    assert "index=(6,) int64" in str(tg.Tape(x[np.arange(6)]))
+
+
 def test_values_are_computed_again_from_the_leaves() -> None:
     loss, _ = rnn(3)
     tape = tg.Tape(loss)
@@ -88,6 +102,12 @@ def test_values_of_a_changed_leaf_are_refused() -> None:
     w.assign(np.zeros((2, 3)))
     with pytest.raises(RuntimeError, match=r"leaf 'w', which assign\(\) has changed since"):
         tg.Tape(loss).values()
+
+
+def test_a_leaf_that_was_changed_before_is_read_as_it_was_then() -> None:
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    w.assign([3.0, 4.0])
+    assert tg.Tape((w * w).sum()).values()[-1] == 25.0
 
 
 @pytest.mark.parametrize("played", [False, True])
@@ -124,6 +144,34 @@ def test_cotangents_take_a_seed_and_say_where_none_arrives() -> None:
         tg.Tape([y, y * 2]).cotangents([np.ones(3)])
     two = tg.Tape([y.sum(), (x * 3.0).sum()])
     np.testing.assert_array_equal(two.cotangents()[0], [5, 5, 5])
+
+
+def test_cotangents_of_several_outputs_are_arrays_of_the_readers_own() -> None:
+    x = tg.tensor(np.ones((2, 3)), requires_grad=True)
+    first, _ = tg.unstack(x)  # nothing uses the second
+    tape = tg.Tape((first + 0.0).sum())
+    bars = tape.cotangents()
+    assert host(bars[1])[0].tolist() == [1, 1, 1] and host(bars[1])[1].tolist() == [0, 0, 0]
+    bars[3][...] = 7.0
+    assert host(bars[2]).tolist() == [1, 1, 1]
+
+
+def test_rules_run_without_recording_for_every_reader_of_the_tape() -> None:
+    seen = []
+
+    @tg.primitive("f")
+    def doubled_for_readers(x: Any) -> Any:
+        return x * 2
+
+    doubled_for_readers.vjp(x=lambda g: seen.append(STATE.get().recording) or g * 2)
+    try:
+        x = tg.tensor(np.ones(3), requires_grad=True)
+        y = doubled_for_readers(x).sum()
+        tg.Tape(y).cotangents()
+        tg.diagnose.gradients_by_step(y, x)
+    finally:
+        del REGISTRY["doubled_for_readers"]
+    assert seen == [False, False]
 
 
 def test_a_tape_needs_something_recorded() -> None:
@@ -217,6 +265,15 @@ def test_gradients_by_step_takes_one_parameter() -> None:
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     (by_step,) = tg.diagnose.gradients_by_step((x * x).sum(), x)
     np.testing.assert_array_equal(by_step[None], [2, 4])
+
+
+def test_gradients_by_step_have_their_parameters_dtype_and_need_no_fresh_graph() -> None:
+    w = tg.tensor([1.0, 2.0], dtype="float32", requires_grad=True)
+    loss = (w * tg.tensor(np.array([3.0, 4.0])) * w).sum()
+    loss.backward()
+    (parts,) = tg.diagnose.gradients_by_step(loss, w)
+    assert parts[None].dtype == np.float32
+    np.testing.assert_array_equal(parts[None], [6, 16])
 
 
 @pytest.mark.parametrize("unstacked_in", [None, 0])
