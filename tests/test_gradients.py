@@ -23,6 +23,13 @@ def test_second_derivatives_by_create_graph() -> None:
     np.testing.assert_allclose(x.grad, 36 * host(x) ** 3)
 
 
+def test_recorded_gradients_have_their_tensors_dtype() -> None:
+    x, y = leaf(dtype="float32"), leaf(dtype="float64")
+    found = tg.gradients((x * y).sum(), [x, y], create_graph=True)
+    assert [g.dtype for g in found] == [np.float32, np.float64]
+    assert tg.gradients(found[0].sum(), y)[0].tolist() == [1, 1, 1]
+
+
 def test_the_gradient_of_a_constant_is_zero_where_it_is_asked_for() -> None:
     x, c = leaf(), tg.tensor([1.0, 2.0])
     for create_graph in (False, True):

@@ -155,6 +155,15 @@ def test_nodes_recorded_after_the_change_are_fine() -> None:
         np.testing.assert_array_equal(w.grad, [2 * value])
 
 
+def test_nodes_recorded_between_two_changes_of_two_leaves_are_fine() -> None:
+    w, other = leaf([2.0]), leaf([1.0])
+    w.assign([3.0])
+    loss = (w * w).sum()
+    other.assign([5.0])
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [6.0])
+
+
 def test_stale_values_are_noticed_by_gradients_and_by_create_graph() -> None:
     w = leaf([2.0], name="w")
     loss = (w * w).sum()

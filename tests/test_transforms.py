@@ -100,6 +100,25 @@ def test_what_vjp_gives_is_recorded_where_its_argument_needs_a_gradient() -> Non
     assert y.requires_grad and pull(1.0)[0].requires_grad
 
 
+def test_products_are_recorded_where_the_point_or_the_vector_needs_a_gradient() -> None:
+    products = {
+        "jvp": lambda x, v: tg.jvp(tg.exp, (x,), (v,))[1],
+        "hvp": lambda x, v: tg.hvp(tg.exp, x, v),
+        "ggnvp": lambda x, v: tg.ggnvp(tg.exp, lambda z: z * z, x, v),
+    }
+    for product in products.values():
+        for x, v in ((True, False), (False, True), (False, False)):
+            found = product(tg.tensor(1.0, requires_grad=x), tg.tensor(2.0, requires_grad=v))
+            assert found.requires_grad == (x or v)
+
+
+def test_transforms_record_inside_also_under_no_grad() -> None:
+    x = tg.tensor(2.0, requires_grad=True)
+    with tg.no_grad():
+        g = tg.grad(lambda a: a**3)(x)
+    assert g.item() == 12.0 and not g.requires_grad
+
+
 def test_the_function_receives_tensors_for_all_arrays() -> None:
     def f(a: Any, b: Any, index: Any, word: str) -> Any:
         assert isinstance(a, tg.Tensor) and isinstance(b["x"], tg.Tensor) and not b["x"].requires_grad
