@@ -129,6 +129,25 @@ def test_a_view_or_detached_alias_of_a_changed_leaf_is_noticed(alias: Any) -> No
         loss.backward()
 
 
+def test_a_change_is_noticed_also_when_only_what_was_detached_is_left() -> None:
+    w, x = leaf(name="w"), leaf(1.0)
+    loss = (w.detach() * x).sum()
+    w.assign(w.numpy() + 1)
+    del w
+    with pytest.raises(RuntimeError, match="it saved the value of leaf 'w', which assign"):
+        loss.backward()
+
+
+def test_what_is_refused_has_not_been_played_in_part() -> None:
+    w, x = leaf(name="w"), leaf()
+    h = tg.exp(x)
+    loss = (tg.exp(w * h)).sum()
+    w.assign(w.numpy() + 1)
+    with pytest.raises(RuntimeError, match="leaf 'w'"):
+        loss.backward()
+    assert x.grad is None and all(entry.saved_bytes for entry in tg.Tape(loss) if entry.op in ("exp", "multiply"))
+
+
 def test_a_change_that_no_rule_saved_is_no_matter() -> None:
     w, x = leaf([2.0, 3.0]), leaf([1.0, 1.0])
     loss = ((w + 1.0) * x).sum() + tg.exp(w).sum()

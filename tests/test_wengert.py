@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import tinygrad7 as tg
 from tests.helpers import host
+from tinygrad7.backend import is_array
 from tinygrad7.context import STATE
 from tinygrad7.op import REGISTRY
 
@@ -95,6 +96,24 @@ def test_values_are_computed_again_from_the_leaves() -> None:
     loss.backward()  # drops what the rules saved; the leaves are still there
     assert tape.values()[-1] == expected
     assert [np.shape(v) for v in tape.values()] == [entry.shape for entry in tape]
+
+
+@pytest.mark.host  # the stand-in's views do not say of what
+def test_bytes_of_views_are_those_of_the_memory_that_they_keep() -> None:
+    parts = tg.split(tg.exp(tg.tensor(np.ones(40), requires_grad=True) * 1.0), 4)
+    assert tg.Tape((parts[0] * parts[1] + parts[2] * parts[3]).sum()).nbytes == 320  # all of exp's result, once
+
+
+def test_a_leaf_changed_while_the_tape_was_recorded_is_not_read_anew() -> None:
+    w = tg.tensor([1.0, 2.0], requires_grad=True, name="w")
+    h = w * tg.tensor([2.0, 2.0])  # its rule saves the constant alone, so backward may go through it
+    w.assign([10.0, 20.0])
+    loss = (h * h).sum()
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [8, 16])
+    for read in (tg.Tape(loss).values, tg.Tape(loss).cotangents, lambda: tg.diagnose.gradients_by_step(loss, w)):
+        with pytest.raises(RuntimeError, match=r"multiply \(2,\): it saved the value of leaf 'w', which assign"):
+            read()
 
 
 def test_values_of_a_changed_leaf_are_refused() -> None:
@@ -290,3 +309,42 @@ def test_gradients_by_step_go_through_ops_of_several_outputs(unstacked_in: int |
     if unstacked_in is not None:  # there all of it comes together
         expected = {0: [[1, 1], [2, 2], [0, 0]]}
     assert {t: host(part).tolist() for t, part in parts.items()} == expected
+
+
+def test_gradients_by_step_refuse_values_that_have_changed_since() -> None:
+    w = tg.tensor([2.0, 3.0], requires_grad=True, name="w")
+    loss = (w * w).sum()
+    w.assign([1.0, 1.0])
+    with pytest.raises(RuntimeError, match=r"leaf 'w', which assign\(\) has changed since"):
+        tg.diagnose.gradients_by_step(loss, w)
+
+
+def test_gradients_by_step_look_into_checkpoints_and_what_is_fused_inside() -> None:
+    rng = np.random.default_rng(0)
+    w = tg.tensor(rng.normal(0, 0.5, (2, 2)), requires_grad=True)
+    x, u = tg.tensor(rng.normal(size=(3, 1, 2))), tg.tensor(np.eye(2))
+
+    def segment(h: Any, start: int) -> Any:
+        for t in range(start, start + 2):
+            with tg.step(t):
+                h = tg.tanh(h @ w + 1)
+        return h
+
+    found = []
+    for run in (lambda f, *xs: f(*xs), tg.checkpoint):
+        h = tg.zeros((1, 2), dtype="float64")
+        for start in (0, 2):
+            h = run(lambda a, start=start: run(lambda b: segment(b, start), a), h)
+        y, _ = run(lambda a: tg.rnn(x, a, u, w), h)
+        found.append(tg.diagnose.gradients_by_step((y * y).sum(), w)[0])
+    assert set(found[0]) == set(found[1]) == {0, 1, 2, 3}
+    for step, part in found[0].items():
+        np.testing.assert_allclose(found[1][step], part, rtol=1e-12)
+
+
+def test_gradients_by_step_of_one_number_are_arrays() -> None:
+    w = tg.tensor(2.0, requires_grad=True)
+    with tg.step(1):
+        y = w * w
+    (part,) = tg.diagnose.gradients_by_step(y, w)
+    assert is_array(part[1]) and not isinstance(part[1], np.generic)

@@ -33,6 +33,7 @@ def _checkpoint(*inputs: Any) -> Any:
 
 
 CHECKPOINT = Op(_checkpoint, "checkpoint", None, None, 0)
+CHECKPOINT.unrolls = True  # there may be time steps inside
 
 
 def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
@@ -87,8 +88,11 @@ class _Segment:
             found = leaves(checkpoint(self.f, *args) if stored else self.f(*args))
         return tuple([found[i] for i in self.places])
 
-    def pull(self, bars: Any, recorded: bool) -> list[Tensor]:
-        """Run f once more, recorded, and pull the cotangents of its outputs back to what it was computed from."""
+    def pull(self, bars: Any, sofar: dict[Any, Any], *, recorded: bool) -> dict[Any, Any]:
+        """The cotangents of what f was computed from: those that ``sofar`` has, and what this segment adds to them.
+
+        f is run once more, recorded, and played from the cotangents ``bars`` of its outputs. It goes on from the sums
+        so far, so that they are added up op by op in the order that they have without a checkpoint."""
         changed = [leaf for leaf in list(WRITTEN) if leaf.stamp > self.born]
         arrays = [t._data for t in self.arguments]
         _refuse_stale([leaf for leaf in changed if leaf in self.closed], arrays, changed)
@@ -102,11 +106,22 @@ class _Segment:
             nodes = reachable([t._node for t in outputs], 0, set(targets))
             _refuse_stale([], [a for node in nodes for a in saved_arrays(node.saved)], changed)
         self._check(outputs, set(variables), start)
+        pairs = list(zip(self.parents, targets, strict=True))
+        first = dict(reversed(pairs))  # of a tensor that was given twice, the first place
+        begin = {first[parent]: sofar[parent] for parent in first if parent in sofar}
         seeds = [b if isinstance(b, Tensor) else Tensor(b) for b in bars]
         with Setting(recording=recorded):
-            found = pull_back(outputs, seeds, set(targets), recorded=recorded, ends=set(targets))
-        zeros = xp(seeds[0]._data).zeros
-        return [Tensor(zeros(n.shape, n.dtype)) if found.get(n) is None else _tensor(found[n]) for n in targets]
+            found = pull_back(outputs, seeds, set(targets), recorded=recorded, ends=set(targets), sofar=begin)
+            totals: dict[Any, Any] = {}
+            for parent, target in pairs:
+                if target in found:
+                    totals[parent] = totals[parent] + found[target] if parent in totals else found[target]
+        return totals
+
+    def contributions(self, bars: Any) -> list[Any]:
+        """What this segment alone contributes to each of its parents, as arrays."""
+        totals, zeros = self.pull(bars, {}, recorded=False), xp(self.values[0]).zeros
+        return [totals.pop(node) if node in totals else zeros(node.shape, node.dtype) for node in self.parents]
 
     def _filled(self, operands: Sequence[Tensor]) -> Any:
         """The arguments with ``operands`` in the places of those that need a gradient."""
@@ -137,13 +152,12 @@ class _Segment:
 class _SegmentPlan(Plan):
     """The plan of one checkpointed segment: its joint rule runs f again."""
 
-    __slots__ = ("segment",)
+    __slots__ = ()
 
     def __init__(self, segment: _Segment) -> None:
         self.op, self.live, self.segment = CHECKPOINT, (True,) * len(segment.parents), segment
         self.sources, self.rules, self.keep, self.exact = [], None, None, False
-        self.joint = (lambda bars: [t._data for t in segment.pull(bars, recorded=False)], None)
-        self.recorded = lambda bars: segment.pull(bars, recorded=True)
+        self.joint = (segment.contributions, None)
 
 
 def _needs(x: Any) -> bool:
@@ -204,7 +218,3 @@ def _refuse_stale(found: list[Leaf], arrays: list[Array], changed: list[Leaf]) -
     """Raise for a leaf in ``found``, or one of ``changed`` that shares memory with one of ``arrays``."""
     for leaf in found + [leaf for leaf in changed if any(shares(a, leaf.data) for a in arrays)]:
         raise RuntimeError(report_stale(None, leaf))
-
-
-def _tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else Tensor(value)

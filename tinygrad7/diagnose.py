@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tinygrad7.backend import Array
+from tinygrad7.backend import Array, writable_array
 from tinygrad7.context import Setting
 from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED
 from tinygrad7.tensor import Tensor
-from tinygrad7.walk import contributions, fill
+from tinygrad7.walk import contributions, fill, refuse_stale
 from tinygrad7.wengert import Tape
 
 ByStep = dict[int | None, Array]
@@ -20,9 +20,10 @@ def gradients_by_step(loss: Tensor, params: Tensor | Iterable[Tensor]) -> list[B
     """What each time step contributed to the gradient of each parameter: the summands of ū = Σₜ z̄(t) x(t).
 
     One dict for each parameter, from the step (None: outside all steps) to an array of the parameter's shape; the sum
-    over the steps is what ``backward`` gives. Fused recurrent ops are replaced by their unrolled reference. An op
-    outside all steps passes on the parts apart, so a weight transposed once before the loop is told apart too. The
-    graph stays as it was. Raises ``ValueError`` for a loss that is not scalar or a parameter that is no leaf.
+    over the steps is what ``backward`` gives. Fused recurrent ops are replaced by their unrolled reference, checkpoints
+    by what is computed inside. An op outside all steps passes on the parts apart, so a weight transposed once before
+    the loop is told apart too. The graph stays as it was. Raises ``ValueError`` for a loss that is not scalar or a
+    parameter that is no leaf.
 
     Source: the lecture's slide "Backprop Through Time"."""
     params = [params] if isinstance(params, Tensor) else list(params)
@@ -32,10 +33,11 @@ def gradients_by_step(loss: Tensor, params: Tensor | Iterable[Tensor]) -> list[B
         if not isinstance(p, Tensor) or not isinstance(p._node, Leaf):
             raise ValueError("gradients_by_step: every parameter must be a leaf made with requires_grad=True")
     tape = Tape(loss)
-    if any(isinstance(node, Node) and (node.plan.op.unrolls or node.saved is None) for node in tape.nodes):
-        tape = tape.expand(lambda node: node.plan.op.unrolls)
+    refuse_stale(tape.nodes[::-1])
+    while any(isinstance(node, Node) and (node.plan.op.unrolls or node.saved is None) for node in tape.nodes):
+        tape = tape.expand(lambda node: node.plan.op.unrolls)  # there may be more of them inside
     found = _walk_by_step(tape)
-    return [found.get(p._node, {}) for p in params]
+    return [{step: writable_array(part) for step, part in found.get(p._node, {}).items()} for p in params]
 
 
 def _walk_by_step(tape: Tape) -> dict[Any, ByStep]:

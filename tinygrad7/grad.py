@@ -10,20 +10,20 @@ from tinygrad7.arrays import as_array
 from tinygrad7.backend import writable_array, xp
 from tinygrad7.context import Scope, Setting
 from tinygrad7.messages import played_twice
-from tinygrad7.node import Leaf, Node, newest_write
+from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.ops.convert import astype
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.tensor import Tensor
-from tinygrad7.walk import apply_rule, check_stale, fill, hand_over, on_the_way, reachable, unbroadcast, walk
+from tinygrad7.walk import apply_rule, fill, hand_over, on_the_way, reachable, refuse_stale, unbroadcast, walk
 
 # ---- the walk of walk.py, recorded: for derivatives of derivatives -----------------------------------------------
 
 
-def walk_recorded(tape: list[Any], bars: dict[Any, Any], wanted: set[Any]) -> dict[Any, Any]:
+def walk_recorded(tape: list[Any], bars: dict[Any, Any], wanted: set[Any], ends: Any = ()) -> dict[Any, Any]:
     """As ``walk``, on tensors: the rules are recorded, so what comes out can be differentiated again."""
     needed = on_the_way(tape, wanted)
-    written = newest_write()
+    refuse_stale(tape, needed)
     kept: dict[Any, Any] = {}
     for node in tape:
         bar = bars.pop(node, None)
@@ -31,7 +31,7 @@ def walk_recorded(tape: list[Any], bars: dict[Any, Any], wanted: set[Any]) -> di
             continue
         if node in wanted:
             kept[node] = bar
-        if type(node) is Leaf:
+        if type(node) is Leaf or node in ends:
             continue
         plan = node.plan
         if plan is PICKED:
@@ -39,9 +39,10 @@ def walk_recorded(tape: list[Any], bars: dict[Any, Any], wanted: set[Any]) -> di
             continue
         if node.saved is None:
             raise RuntimeError(played_twice(node, tape))
-        if node.birth < written:
-            check_stale(node)
         with Setting(scope=Scope(node.scope, "backward", kind="backward")):  # drawings tell the two passes apart
+            if plan.segment is not None:
+                bars.update(plan.segment.pull(fill(node, bar), bars, recorded=True))
+                continue
             pairs = _joint_recorded(node, bar) if plan.joint else _rules_recorded(node, bar, needed)
             for parent, contribution in pairs:
                 if parent not in needed:
@@ -90,8 +91,6 @@ def _joint_recorded(node: Node, bar: Any) -> Iterable[tuple[Any, Tensor]]:
     plan = node.plan
     op = plan.op
     bars = fill(node, bar)
-    if plan.recorded is not None:
-        return zip(node.parents, plan.recorded(bars), strict=True)
     values = [value for source, value in zip(plan.sources, node.saved, strict=True) if source[0] == "arg"]
     places = [source[1] for source in plan.sources if source[0] == "arg"]
     operands = [_tensor_of(node, i, values[places.index(p)]) for i, p in enumerate(op.tensors)]
@@ -201,9 +200,13 @@ def gradients(
     return results
 
 
-def pull_back(ys: Any, seeds: Any, wanted: set[Any], *, recorded: bool, ends: Any = ()) -> dict[Any, Any]:
-    """The cotangents of the nodes ``wanted``, as arrays or as recorded tensors; ``ends`` as in ``reachable``."""
-    bars: dict[Any, Any] = {}
+def pull_back(
+    ys: Any, seeds: Any, wanted: set[Any], *, recorded: bool, ends: Any = (), sofar: dict[Any, Any] | None = None
+) -> dict[Any, Any]:
+    """The cotangents of the nodes ``wanted``, as arrays or as recorded tensors; ``ends`` as in ``walk``.
+
+    They are added to those in ``sofar``."""
+    bars: dict[Any, Any] = dict(sofar or {})
     for y, seed in zip(ys, seeds, strict=True):
         if not isinstance(y, Tensor):
             raise TypeError(f"gradients: an output is a {type(y).__name__}; a recorded tensor is needed")
@@ -216,4 +219,4 @@ def pull_back(ys: Any, seeds: Any, wanted: set[Any], *, recorded: bool, ends: An
     if not wanted:
         return {}
     tape = reachable(bars, min(node.birth for node in wanted), ends)
-    return walk_recorded(tape, bars, wanted) if recorded else walk(tape, bars, wanted=wanted)
+    return walk_recorded(tape, bars, wanted, ends) if recorded else walk(tape, bars, wanted=wanted, ends=ends)

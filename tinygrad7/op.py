@@ -89,7 +89,7 @@ class Plan:
     op is elementwise and nothing was stretched or promoted; ``even`` is the plan for such a call.
     """
 
-    __slots__ = ("even", "exact", "joint", "keep", "live", "op", "recorded", "rules", "sources")
+    __slots__ = ("even", "exact", "joint", "keep", "live", "op", "rules", "segment", "sources")
 
     def __init__(self, op: Op, live: tuple[bool, ...]) -> None:
         self.op, self.live = op, live
@@ -97,7 +97,7 @@ class Plan:
         self.rules: Any = []
         self.joint: Any = None
         self.exact = op.exact and len(live) == 1
-        self.recorded: Any = None  # for ``checkpoint``: its joint rule, recorded
+        self.segment: Any = None  # what ``checkpoint`` runs again
         if op.joint is not None:
             names = _saved_by(op.joint, f"{op.name}: the joint rule")
             tensors = [("arg", position) for position in op.tensors]

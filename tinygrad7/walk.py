@@ -51,18 +51,20 @@ def walk(
     bars: dict[Any, Any],
     *,
     wanted: set[Any] | None = None,
+    ends: Any = (),
     drop: bool = False,
     visit: Callable[[Any, Any], None] | None = None,
 ) -> dict[Any, Any]:
     """Play ``tape`` (newest first) backwards from the cotangents ``bars`` of its roots; return those that stay.
 
     What stays is the cotangent of every leaf, and of every node in ``wanted``. With ``wanted``, only nodes
-    on a way to one of them are played. ``drop`` frees what each node saved once it has been used; ``visit(node, bar)``
-    sees every cotangent when it is complete. A bar is an array that is passed on, not copied; once a second
-    contribution has come it belongs to this call (``owned``) and further ones are added in place.
+    on a way to one of them are played, and none in ``ends`` (some of the wanted). ``drop`` frees what each node saved
+    once it has been used; ``visit(node, bar)`` sees every cotangent when it is complete. A bar is an array that is
+    passed on, not copied; once a second contribution has come it belongs to this call (``owned``) and further ones are
+    added in place.
     """
     needed = on_the_way(tape, wanted) if wanted is not None else None
-    written = newest_write()
+    refuse_stale(tape, needed)
     watch = STATE.get().watch
     special = needed is not None or visit is not None
     owned: set[Any] = set()
@@ -77,11 +79,11 @@ def walk(
                 visit(node, bar)
             if needed is not None and node in wanted:  # type: ignore[operator]
                 kept[node] = bar.copy() if node in owned else bar
+                if node in ends:
+                    continue
         saved, plan, parents = node.saved, node.plan, node.parents
         if saved is None:
             raise RuntimeError(played_twice(node, tape))
-        if node.birth < written and type(node) is Node:
-            check_stale(node)
         rules, exact = plan.rules, plan.exact
         if not exact and bar.__class__ is list:  # of an op of several outputs, not all of which need have been used
             bar = fill(node, bar)
@@ -92,6 +94,9 @@ def walk(
                 continue
             if plan is PICKED:
                 hand_over(bars, node, bar)
+                continue
+            if plan.segment is not None:
+                bars.update(plan.segment.pull(bar, bars, recorded=False))
                 continue
             rules = _joint_rules(node, bar)
         for i, f, pick, into in rules:
@@ -213,12 +218,20 @@ def _joint(node: Node, bar: Any) -> Iterable[tuple[Any, Any]]:
     return zip(node.parents, given, strict=True)
 
 
-def check_stale(node: Node) -> None:
-    """Raise if an array that ``node`` saved has been written into since."""
-    arrays = saved_arrays(node.saved)
-    for leaf in list(WRITTEN):
-        if leaf.stamp > node.birth and any(shares(a, leaf.data) for a in arrays):
-            raise RuntimeError(report_stale(node, leaf))
+def refuse_stale(tape: list[Any], needed: set[Any] | None = None) -> None:
+    """Raise if an array that a node of ``tape`` saved has been written into since (``needed``: of these nodes alone).
+
+    In a training step every op is younger than the last write, and nothing but the oldest of them is looked at."""
+    oldest = next((node for node in reversed(tape) if type(node) is Node), None)
+    if oldest is None or oldest.birth > newest_write():
+        return
+    changed = [leaf for leaf in list(WRITTEN) if leaf.stamp > oldest.birth]
+    for node in tape:
+        if type(node) is Node and (needed is None or node in needed):
+            arrays = saved_arrays(node.saved)
+            for leaf in changed:
+                if leaf.stamp > node.birth and any(shares(a, leaf.data) for a in arrays):
+                    raise RuntimeError(report_stale(node, leaf))
 
 
 def shares(a: Array, b: Array) -> bool:

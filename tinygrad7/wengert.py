@@ -10,7 +10,7 @@ from tinygrad7.backend import Array, to_numpy
 from tinygrad7.context import Setting, path
 from tinygrad7.grad import call_reference, starting_bar
 from tinygrad7.messages import describe, report_stale
-from tinygrad7.node import WRITTEN, Leaf, Node
+from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.tensor import Tensor
 from tinygrad7.walk import fill, reachable, saved_arrays, walk
@@ -94,9 +94,10 @@ class Tape:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the rules of this tape keep alive, each array counted once."""
+        """Bytes that the rules of this tape keep alive: each memory once, however many views of it are saved."""
         nodes = [node for node in self.nodes if isinstance(node, Node)]
-        return sum({_memory(a): a.nbytes for node in nodes for a in saved_arrays(node.saved)}.values())
+        owners = [_owner(a) for node in nodes for a in saved_arrays(node.saved)]
+        return sum({id(a): a.nbytes for a in owners}.values())
 
     def values(self) -> list[Any]:
         """The forward value of every entry (a tuple for an op of several outputs), computed again from the leaves.
@@ -143,10 +144,10 @@ class Tape:
 
         Fused ops for which ``expand`` holds by their references. Raises ``RuntimeError`` if a leaf has been written
         into since the tape was recorded."""
-        newest = self.nodes[-1].birth
-        for leaf in list(WRITTEN):
-            if leaf.stamp > newest and leaf in self.place:
-                raise RuntimeError(report_stale(self.nodes[-1], leaf))
+        for node in self.nodes:
+            for parent in node.parents:
+                if type(parent) is Leaf and parent.stamp > node.birth:
+                    raise RuntimeError(report_stale(node, parent))
         done: list[Any] = []
         for node in self.nodes:
             if isinstance(node, Leaf):
@@ -168,9 +169,8 @@ def nodes_of(again: list[Any]) -> list[Any]:
 
 def _compute(node: Node, operands: list[Any], expand: bool) -> Any:
     op = node.plan.op
-    segment = getattr(node.plan, "segment", None)
-    if segment is not None:
-        return segment.run(operands, stored=not expand)
+    if node.plan.segment is not None:
+        return node.plan.segment.run(operands, stored=not expand)
     if expand and op.reference is not None:
         return call_reference(node, operands)
     args, kwargs = arguments(node, operands)
@@ -183,11 +183,11 @@ def _kept(node: Any, bar: Any) -> Any:
     return tuple(b.copy() for b in bar) if isinstance(bar, tuple) else bar.copy()
 
 
-def _memory(a: Array) -> Any:
-    """What tells two arrays of one memory from two memories."""
+def _owner(a: Array) -> Array:
+    """The array whose memory ``a`` is a view of; itself if it is none."""
     while getattr(a, "base", None) is not None and hasattr(a.base, "nbytes"):
         a = a.base
-    return id(a)
+    return a
 
 
 def _constant(x: Any) -> str:
