@@ -30,6 +30,15 @@ def test_recorded_gradients_have_their_tensors_dtype() -> None:
     assert tg.gradients(found[0].sum(), y)[0].tolist() == [1, 1, 1]
 
 
+def test_what_a_fused_op_stands_for_is_recorded_in_its_place_and_the_way_back_beside_it() -> None:
+    x = leaf(np.ones((1, 1, 2, 2)))
+    with tg.scope("net"):
+        y = tg.conv2d(x, x)
+    (g,) = tg.gradients(y.sum(), x, create_graph=True)
+    scopes = {entry.op: entry.scope for entry in tg.Tape(g)}
+    assert scopes["pad"] == scopes["stack"] == ("net",) and scopes["scatter"] == ("net", "backward")
+
+
 def test_the_gradient_of_a_constant_is_zero_where_it_is_asked_for() -> None:
     x, c = leaf(), tg.tensor([1.0, 2.0])
     for create_graph in (False, True):

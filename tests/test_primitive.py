@@ -82,9 +82,14 @@ def test_a_rule_that_is_given_again_holds_from_then_on(forget: Any) -> None:
     def ruled_twice_with_an_option(x: Any, by: float = 2.0) -> Any:
         return x * by
 
-    for f in (ruled_twice, ruled_twice_with_an_option):
+    @tg.primitive("h")
+    def ruled_twice_of_two(x: Any, y: Any) -> Any:
+        return x * y
+
+    for f in (ruled_twice, ruled_twice_with_an_option, lambda x: ruled_twice_of_two(x, 2.0)):
         for factor in (2, 3):
-            f.vjp(x=scaled_by(factor))
+            for op in (ruled_twice, ruled_twice_with_an_option, ruled_twice_of_two):
+                op.vjp(x=scaled_by(factor))
             x = leaf()
             f(x).sum().backward()
             np.testing.assert_array_equal(x.grad, [factor] * 3)
@@ -318,6 +323,18 @@ def test_a_fused_op_gives_a_pair_and_nothing_longer(forget: Any) -> None:
 
     with pytest.raises(TypeError, match=r"gives_three: .* must return \(an array, residuals\), it returned a tuple"):
         gives_three(tg.tensor([1.0]))
+
+
+def test_the_reference_of_a_fused_op_need_not_use_every_argument(forget: Any) -> None:
+    @tg.primitive("f", reference=lambda a, b: a * a)
+    def square_of_the_first(a: Any, b: Any) -> Any:
+        return a * a, None
+
+    square_of_the_first.joint_vjp(lambda g, a, b: (2 * g * a, 0 * b))
+    a, b = leaf(), leaf()
+    first = tg.gradients(square_of_the_first(a, b).sum(), [a, b], create_graph=True)
+    np.testing.assert_array_equal(tg.gradients(first[0].sum(), a)[0], [2, 2, 2])
+    assert first[1].tolist() == [0, 0, 0]
 
 
 def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:

@@ -78,6 +78,7 @@ def test_tensor_copies_what_an_object_lends_as_an_array() -> None:
     t = tg.tensor(holder)
     holder.array[0] = 7
     np.testing.assert_array_equal(t.numpy(), [1, 1])
+    assert t.dtype == np.float64
 
 
 def test_arrays_of_another_byte_order_become_native() -> None:

@@ -87,10 +87,9 @@ def test_what_is_assigned_is_taken_as_a_value_in_the_tensors_own_dtype() -> None
     assert w.assign([0.1, 0.2]).tolist() == [0.1, 0.2]  # not by way of the default dtype
     assert c.assign(other).dtype == np.float32
     same = leaf([1.0, 2.0]).detach()
-    for t in (c, same.assign(other)):
-        values = t.tolist()
-        other.assign([7.0, 7.0])
-        assert t.tolist() == values
+    before = c.tolist(), same.assign(other).tolist()
+    other.assign([7.0, 7.0])
+    assert (c.tolist(), same.tolist()) == before
 
 
 def test_repr_lines_up_and_shows_long_tensors_in_part() -> None:

@@ -83,6 +83,15 @@ def test_bytes_that_two_views_share_are_counted_once() -> None:
     assert tg.Tape((y.reshape(2, 5) * y.reshape(2, 5)).sum()).nbytes == 80
 
 
+def test_an_array_that_a_rule_saved_twice_is_counted_once() -> None:
+    x = tg.tensor(np.ones(10), requires_grad=True)
+    assert tg.Tape(x * x)[-1].saved_bytes == 80
+
+
+def test_constants_stand_under_their_names() -> None:
+    assert "matmul(x0, %0)" in str(tg.Tape(rnn(1)[0]))
+
+
 def test_arguments_that_are_long_are_described() -> None:
     x = tg.tensor(np.ones(6), requires_grad=True)
     assert "index=[0 2]" in str(tg.Tape(x[np.array([0, 2])]))
@@ -126,7 +135,29 @@ def test_values_of_a_changed_leaf_are_refused() -> None:
 def test_a_leaf_that_was_changed_before_is_read_as_it_was_then() -> None:
     w = tg.tensor([1.0, 2.0], requires_grad=True)
     w.assign([3.0, 4.0])
-    assert tg.Tape((w * w).sum()).values()[-1] == 25.0
+    tape, other = tg.Tape((w * w).sum()), tg.tensor(1.0, requires_grad=True)
+    other.assign(2.0)
+    assert tape.values()[-1] == 25.0
+
+
+def test_values_that_are_not_finite_are_read_under_detect_anomaly_too() -> None:
+    with np.errstate(all="ignore"):
+        tape = tg.Tape(tg.log(tg.tensor([0.0], requires_grad=True)))
+        with tg.detect_anomaly():
+            assert host(tape.values()[-1]).tolist() == [-np.inf]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_cotangents_of_a_played_tape_are_those_of_a_fresh_one_entry_by_entry(fused: bool) -> None:
+    x = tg.tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+    y = x * 2.0
+    w = tg.tensor(np.full((1, 1, 2, 2), 3.0), requires_grad=True)  # a leaf that is younger than a result
+    loss = (tg.conv2d(y, w) if fused else y * w).sum()
+    tape = tg.Tape(loss)
+    fresh = tape.cotangents()
+    loss.backward()
+    for a, b in zip(fresh, tape.cotangents(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("played", [False, True])
