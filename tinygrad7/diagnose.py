@@ -10,7 +10,7 @@ from tinygrad7.context import Setting
 from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED
 from tinygrad7.tensor import Tensor
-from tinygrad7.walk import contributions, fill, refuse_stale
+from tinygrad7.walk import contributions, refuse_stale
 from tinygrad7.wengert import Tape
 
 ByStep = dict[int | None, Array]
@@ -37,7 +37,13 @@ def gradients_by_step(loss: Tensor, params: Tensor | Iterable[Tensor]) -> list[B
     while any(isinstance(node, Node) and (node.plan.op.unrolls or node.saved is None) for node in tape.nodes):
         tape = tape.expand(lambda node: node.plan.op.unrolls)  # there may be more of them inside
     found = _walk_by_step(tape)
-    return [{step: writable_array(part) for step, part in found.get(p._node, {}).items()} for p in params]
+    return [_in_time(found.get(p._node, {})) for p in params]
+
+
+def _in_time(parts: ByStep) -> ByStep:
+    """What came from outside all steps first, then step by step."""
+    steps = sorted(parts, key=lambda step: (step is not None, step or 0))
+    return {step: writable_array(parts[step]) for step in steps}
 
 
 def _walk_by_step(tape: Tape) -> dict[Any, ByStep]:
@@ -59,7 +65,7 @@ def _walk_by_step(tape: Tape) -> dict[Any, ByStep]:
                 if node.plan is PICKED:
                     _add_output(bars, node, label, bar)
                 else:
-                    for parent, part in contributions(node, fill(node, bar)):
+                    for parent, part in contributions(node, bar):
                         _add(bars.setdefault(parent, {}), label, part)
     return leaves
 

@@ -176,6 +176,11 @@ def gradients(
     seeds = list(seeds) if isinstance(seeds, list | tuple) else [seeds]
     if len(seeds) != len(ys):
         raise ValueError(f"gradients: {len(ys)} outputs but {len(seeds)} seeds; give one for each")
+    if unreached != "zero" and all(isinstance(y, Tensor) and y._node is None for y in ys):
+        raise ValueError(
+            "gradients: the output is a constant, no recorded op leads to it; if it was made of gradients, take those "
+            "with create_graph=True"
+        )
     for i, x in enumerate(xs):
         if not isinstance(x, Tensor):
             raise TypeError(f"gradients: xs[{i}] is a {type(x).__name__}; tensors of a recorded graph are needed")

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad7.arrays import lent
+from tinygrad7.arrays import NUMBERS, lent
 from tinygrad7.backend import is_array
 from tinygrad7.node import Node
 
@@ -254,6 +254,8 @@ def checked_forward(op: Op) -> Callable[..., Any]:
             for y in found if several else (found,):
                 if y.dtype.kind not in "fiub":
                     raise _told(f"{op.name}: the forward function returned {y.dtype}; a tensor holds real numbers")
+            return result
+        if not several and type(found) in NUMBERS and not any(map(is_array, args)):  # of numbers alone: a number
             return result
         wanted = "a tuple of arrays" if several else "an array"
         wanted = f"({wanted}, residuals)" if op.reference is not None else wanted

@@ -237,17 +237,16 @@ def _general(op: Op) -> Any:
         count = len(args) if op.variadic else 0
         tensors = range(count) if op.variadic else op.tensors
         raw: list[Any] = list(given)
-        recorded = False
+        wrap = recorded = False
         for i, value in enumerate(given):
             if isinstance(value, Tensor):
-                raw[i] = value._data
+                raw[i], wrap = value._data, True
                 if value._node is not None:
                     if i not in tensors:
                         raise TypeError(_no_gradient(op, op.keywords[i - count] if op.variadic else op.names[i]))
                     recorded = True
-            elif value is not None and i in tensors and type(value) not in NUMBERS:
+            elif value is not None and i in tensors:
                 raw[i] = operand(value)
-        wrap = any(isinstance(value, Tensor) for value in given)
         result = _run(op, raw, count, given)
         residuals = None
         if op.reference is not None:
@@ -260,19 +259,21 @@ def _general(op: Op) -> Any:
             return watched(op, raw, done, state) if state.watch else done
         parents: list[Any] = []
         constants: list[Any] = []
+        live: list[bool] = []
         for i in tensors:
             value = given[i]
-            if isinstance(value, Tensor) and value._node is not None:
+            live.append(isinstance(value, Tensor) and value._node is not None)
+            if live[-1]:
                 parents.append(value._node)
             else:
                 constants.append(constant(value))
                 raw[i] = value_of(constants[-1])
-        live = tuple([isinstance(given[i], Tensor) and given[i]._node is not None for i in tensors])
-        plan = op.plans.get(live) or op.plan(live)
+        plan = op.plan(tuple(live))
         params = []
         for i, value in enumerate(given):
             if i not in tensors:
-                raw[i] = own(raw[i]) if not isinstance(value, Tensor) else raw[i]
+                if not isinstance(value, Tensor):
+                    raw[i] = own(value)
                 params.append(raw[i])
         several = op.outputs is not None
         node = Node.make(

@@ -83,11 +83,19 @@ def _chosen(args: tuple[Any, ...], argnums: int | tuple[int, ...], name: str) ->
     return tuple([n % len(args) for n in numbers])
 
 
+def _function(f: Any, name: str) -> None:
+    if not callable(f):
+        raise TypeError(
+            f"{name}: it takes a function, not a {type(f).__name__}; of a recorded loss use tg.gradients(loss, [x])"
+        )
+
+
 def value_and_grad(f: Fun, argnums: int | tuple[int, ...] = 0) -> Fun:
     """The function that gives ``(f(x), ∂f/∂x)`` for a scalar f; the gradient is nested like the argument.
 
     ``argnums``: with respect to which argument, or which ones (then a tuple). An input that f does not depend on
     has gradient zero. Raises ``ValueError`` if f is not scalar, ``TypeError`` if it does not return a tensor."""
+    _function(f, "grad")
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -178,6 +186,9 @@ def jacobian(f: Fun, argnums: int = 0) -> Fun:
     """The function that gives the matrix of all derivatives: for y of shape S and x of shape R, shape S + R.
 
     Nested like y, and inside it like x. One backward for each element of y."""
+    _function(f, "jacobian")
+    if not isinstance(argnums, int):
+        raise TypeError(f"jacobian: argnums is the number of one argument, not {argnums!r}; f((a, b)) takes several")
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

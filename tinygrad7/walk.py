@@ -57,11 +57,11 @@ def walk(
 ) -> dict[Any, Any]:
     """Play ``tape`` (newest first) backwards from the cotangents ``bars`` of its roots; return those that stay.
 
-    What stays is the cotangent of every leaf, and of every node in ``wanted``. With ``wanted``, only nodes
-    on a way to one of them are played, and none in ``ends`` (some of the wanted). ``drop`` frees what each node saved
-    once it has been used; ``visit(node, bar)`` sees every cotangent when it is complete. A bar is an array that is
-    passed on, not copied; once a second contribution has come it belongs to this call (``owned``) and further ones are
-    added in place.
+    What stays are the cotangents of the nodes in ``wanted``, or else of all leaves. With ``wanted``, only nodes on a
+    way to one of them are played, and none in ``ends`` (some of the wanted). ``drop`` frees what each node saved once
+    it has been used; ``visit(node, bar)`` sees every cotangent when it is complete. A bar is an array that is passed
+    on, not copied; once a second contribution has come it belongs to this call (``owned``) and further ones are added
+    in place.
     """
     needed = on_the_way(tape, wanted) if wanted is not None else None
     refuse_stale(tape, needed)
@@ -78,7 +78,7 @@ def walk(
             if visit is not None:
                 visit(node, bar)
             if needed is not None and node in wanted:  # type: ignore[operator]
-                kept[node] = bar.copy() if node in owned else bar
+                kept[node] = bar
                 if node in ends:
                     continue
         saved, plan, parents = node.saved, node.plan, node.parents
@@ -108,7 +108,10 @@ def walk(
                 if parent not in owned:
                     old = bars[parent] = _buffer(parent, bar, old)
                     owned.add(parent)
+                before = old.copy() if watch else None
                 _add_into(into, old, bar, pick, saved)
+                if watch and finite(bar, before) and not finite(old):
+                    report_sum(node, parent, before, bar)
                 continue
             if f is None:
                 part = bar
@@ -206,16 +209,10 @@ def fill(node: Node, bar: Any) -> Any:
 
 def _joint_rules(node: Node, bar: Any) -> list[tuple[int, Any, Any, Any]]:
     """What a joint rule gives each parent, in the form of a plan's rules."""
-    return [(i, lambda _, part=part: part, None, None) for i, (_, part) in enumerate(_joint(node, bar))]
-
-
-def _joint(node: Node, bar: Any) -> Iterable[tuple[Any, Any]]:
-    """Parents of a node with a joint rule, with what the rule gives each."""
     rule, pick = node.plan.joint
-    bar, saved = fill(node, bar), node.saved
-    result = apply_rule(rule, bar, pick, saved)
-    given = [c for c, live in zip(result, node.plan.live, strict=True) if live]
-    return zip(node.parents, given, strict=True)
+    parts = apply_rule(rule, bar, pick, node.saved)
+    given = [part for part, live in zip(parts, node.plan.live, strict=True) if live]
+    return [(i, lambda _, part=part: part, None, None) for i, part in enumerate(given)]
 
 
 def refuse_stale(tape: list[Any], needed: set[Any] | None = None) -> None:
@@ -248,16 +245,8 @@ def saved_arrays(saved: Any) -> list[Array]:
 
 def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
     """Each parent of ``node`` with what the cotangent ``bar`` of node contributes to it, in its shape and dtype."""
-    if node.plan is PICKED:
-        raise TypeError("an output of an op has no rule of its own")
-    if node.plan.joint is not None:
-        pairs: Iterable[tuple[Any, Any]] = _joint(node, bar)
-    else:
-        saved, bar = node.saved, fill(node, bar)
-        pairs = [
-            (parent, apply_rule(f, bar, pick, saved))
-            for parent, (_, f, pick, _) in zip(node.parents, node.plan.rules, strict=True)
-        ]
-    for parent, c in pairs:
-        fitting = c if c.shape == parent.shape else unbroadcast(sum_to, c, node, parent)
-        yield parent, fitting.astype(parent.dtype, copy=False)
+    bar = fill(node, bar)
+    for i, f, pick, _ in node.plan.rules or _joint_rules(node, bar):
+        parent, part = node.parents[i], apply_rule(f, bar, pick, node.saved)
+        part = part if part.shape == parent.shape else unbroadcast(sum_to, part, node, parent)
+        yield parent, part.astype(parent.dtype, copy=False)

@@ -209,4 +209,10 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, tuple) and any(isinstance(v, slice) or v is Ellipsis for v in value):
+        return f"({', '.join(map(_short, value))})"
+    if isinstance(value, slice):  # as it is written: 1:, ::-2
+        return ":".join("" if v is None else str(v) for v in (value.start, value.stop, value.step)).removesuffix(":")
+    if value is Ellipsis:
+        return "..."
     return describe(value) if getattr(value, "size", 0) > 4 else str(value)
