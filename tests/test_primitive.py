@@ -34,12 +34,14 @@ def test_a_users_op_works_from_its_one_declaration(forget: Any) -> None:
     cube.vjp(x=lambda g, x: 3 * g * x * x)
     x = leaf([2.0, -1.0])
     y = cube(x)
-    assert y._node.plan.op.label == "cube" and not hasattr(Tensor, "cube")
+    assert y._node.plan.op.label == "cube"
     y.sum().backward()
     np.testing.assert_allclose(x.grad, [12.0, 3.0])
     np.testing.assert_allclose(tg.hessian(lambda v: cube(v).sum())(x), np.diag([12.0, -6.0]))
     assert cube.__doc__.startswith("Third power")
     assert not isinstance(cube(host(x)), Tensor)
+    np.testing.assert_array_equal(x.cube(), [8.0, -1.0])
+    assert cube(2.0) == 8.0
 
 
 def test_a_rule_for_an_argument_that_is_not_there_is_refused(forget: Any) -> None:
@@ -86,12 +88,14 @@ def test_a_rule_that_is_given_again_holds_from_then_on(forget: Any) -> None:
     def ruled_twice_of_two(x: Any, y: Any) -> Any:
         return x * y
 
-    for f in (ruled_twice, ruled_twice_with_an_option, lambda x: ruled_twice_of_two(x, 2.0)):
+    first, second = (lambda x: ruled_twice_of_two(x, 2.0)), (lambda x: ruled_twice_of_two(2.0, x))
+    for call in (ruled_twice, ruled_twice_with_an_option, first, second):
         for factor in (2, 3):
-            for op in (ruled_twice, ruled_twice_with_an_option, ruled_twice_of_two):
+            for op in (ruled_twice, ruled_twice_with_an_option):
                 op.vjp(x=scaled_by(factor))
+            ruled_twice_of_two.vjp(x=scaled_by(factor), y=scaled_by(factor))
             x = leaf()
-            f(x).sum().backward()
+            call(x).sum().backward()
             np.testing.assert_array_equal(x.grad, [factor] * 3)
 
 
@@ -335,6 +339,19 @@ def test_the_reference_of_a_fused_op_need_not_use_every_argument(forget: Any) ->
     first = tg.gradients(square_of_the_first(a, b).sum(), [a, b], create_graph=True)
     np.testing.assert_array_equal(tg.gradients(first[0].sum(), a)[0], [2, 2, 2])
     assert first[1].tolist() == [0, 0, 0]
+
+
+def test_the_reference_runs_where_a_tape_is_expanded_and_not_before(forget: Any) -> None:
+    runs: list[int] = []
+
+    @tg.primitive("f", reference=lambda a: runs.append(1) or a * a)
+    def square_of_its_own(a: Any) -> Any:
+        return a * a, None
+
+    square_of_its_own.joint_vjp(lambda g, a: (2 * g * a,))
+    tape = tg.Tape(square_of_its_own(leaf()))
+    assert tape.values()[-1].tolist() == [1, 4, 9] and runs == []
+    assert [entry.op for entry in tape.expand()] == ["leaf", "multiply"] and runs == [1]
 
 
 def test_a_rule_that_gives_a_shape_of_its_own_is_told(forget: Any) -> None:
