@@ -221,3 +221,53 @@ def test_errors_say_what_is_wrong(message: str) -> None:
     kind = ShapeError if " must be an integer" not in message and "more than half" not in message else ValueError
     with pytest.raises(kind, match=message):
         ERRORS[message]()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("value", [np.full((1, 1, 4, 4), np.nan), None], ids=["all", "some"])
+def test_max_pooling_sends_the_cotangent_to_a_nan_as_its_reference_does(value: Any, stride: int) -> None:
+    if value is None:
+        value = np.random.default_rng(0).normal(size=(2, 1, 6, 6))
+        value[0, 0, 1, 1] = value[1, 0, 4, 3] = value[1, 0, 4, 4] = np.nan
+    grads = []
+    for pool in (conv._max_pool2d, conv._max_composed):
+        x = tg.tensor(value, requires_grad=True)
+        y = pool(x, (2, 2), (stride, stride), (0, 0))
+        y.sum().backward()
+        grads.append(host(x.grad))
+    np.testing.assert_array_equal(*grads)
+    assert np.isfinite(grads[0]).all()
+
+
+@pytest.mark.parametrize("narrow", ["float16", "float32"])
+@pytest.mark.parametrize("which", ["x", "w", "b"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_widest_operand_of_a_convolution_decides_its_dtype(which: str, narrow: str, stride: int) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"x": (2, 3, 5, 6), "w": (2, 3, 2, 2), "b": (2,)}
+    arrays = [rng.normal(size=s).astype("float64" if k == which else narrow) for k, s in shapes.items()]
+    found = []
+    for f in (conv._conv2d, conv._conv_composed):
+        operands = [tg.tensor(a, requires_grad=True) for a in arrays]
+        y = f(*operands, (stride, stride), (1, 0), (1, 1))
+        assert y.dtype == np.float64
+        y.backward(tg.ones(y.shape, dtype="float64"))
+        assert [t.grad.dtype for t in operands] == [a.dtype for a in arrays]
+        found.append([host(y), *[host(t.grad) for t in operands]])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2 if narrow == "float16" else 1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("channels", "outputs"), [(0, 2), (2, 0), (0, 0)])
+def test_a_convolution_of_no_channels_or_to_none(channels: int, outputs: int, stride: int) -> None:
+    for f in (conv._conv2d, conv._conv_composed):
+        x, w, b = (
+            tg.tensor(np.ones(s), requires_grad=True) for s in ((2, channels, 4, 5), (outputs, channels, 2, 2), outputs)
+        )
+        y = f(x, w, b, (stride, stride), (1, 1), (1, 1))
+        assert y.shape[:2] == (2, outputs) and (host(y) == 1).all()
+        y.sum().backward()
+        for t in (x, w, b):
+            assert t.grad.shape == t.shape
+        assert not host(x.grad).any() and (host(b.grad) == y.shape[0] * y.shape[2] * y.shape[3]).all()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import tinygrad7 as tg
 from tests.helpers import host
+from tests.standin import counting
 from tinygrad7.messages import ShapeError
 from tinygrad7.testing import check_gradients
 
@@ -301,3 +302,21 @@ def test_dropout_keeps_the_dtype() -> None:
 def test_dropout_says_what_is_wrong(kind: type[Exception], message: str, call: Any) -> None:
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("bad", [[1.0, -1.0], [1.0, np.nan], [np.inf, 0.0], [2, -3]], ids=str)
+def test_a_mask_of_negative_numbers_or_nan_is_refused(bad: Any, reduction: str) -> None:
+    for mask in (np.array(bad), tg.tensor(bad), bad):
+        with pytest.raises(ValueError, match=r"cross_entropy: mask says how much each row counts, 0 \(left out\) or"):
+            tg.cross_entropy(tg.zeros((2, 3)), [0, 1], mask=mask, reduction=reduction)
+
+
+def test_a_mask_from_the_host_is_checked_there(cuda: Any) -> None:
+    logits, targets = tg.zeros((2, 3), device="cuda"), np.array([0, 1])
+    counts = {}
+    for mask in (np.array([1.0, 0.0]), np.array([True, False])):
+        with counting() as seen:
+            tg.cross_entropy(logits, targets, mask=mask, reduction="none")
+        counts[mask.dtype.kind] = seen["to host"]
+    assert counts["f"] == counts["b"]

@@ -21,7 +21,7 @@ from tinygrad7.messages import ShapeError
 from tinygrad7.ops.indexing import getitem
 from tinygrad7.ops.linalg import einsum
 from tinygrad7.ops.reduce import max as largest
-from tinygrad7.ops.reduce import mean
+from tinygrad7.ops.reduce import mean, narrow, wide
 from tinygrad7.ops.shape import _reshape, pad, shape_of, stack
 from tinygrad7.tape import primitive
 
@@ -46,6 +46,7 @@ class _Windows:
         self, shape: tuple[int, ...], size: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair = (1, 1)
     ) -> None:
         self.images, self.channels = shape[:2]
+        self.cells = math.prod(size)
         self.size, self.stride, self.padding, self.dilation = size, stride, padding, dilation
         self.inner = shape[2:]  # without the border
         self.height, self.width = (n + 2 * p for n, p in zip(shape[2:], padding, strict=True))
@@ -81,7 +82,7 @@ class _Windows:
         """How many images at a time."""
         return max(
             1,
-            min(self.images, _AT_A_TIME[module.__name__] // max(1, self.channels * math.prod(self.size) * self.count)),
+            min(self.images, _AT_A_TIME[module.__name__] // max(1, self.channels * self.cells * self.count)),
         )
 
     def seen(self, full: Array) -> Array:
@@ -91,33 +92,33 @@ class _Windows:
         places, steps = ((self.count,), (x,)) if self.runs else ((self.rows, self.columns), (sy * y, sx * x))
         return _view(full, (*full.shape[:2], *self.size, *places), (n, c, dy * y, dx * x, *steps))
 
-    def room(self, images: int, like: Array) -> tuple[Array, Array, Array]:
-        """Memory for the columns of so many images, seen as ``seen`` and as a matrix (N, C · cells, places) for each.
+    def room(self, images: int, m: Any, dtype: Any) -> tuple[Array, Array, Array]:
+        """Memory for the columns of so many images, of the array module ``m``, seen as ``seen`` and as a matrix (N, C · cells, places) for each.
 
         With runs there are zeros between the rows, and a third view shows each row moved on by the place of its cell:
         summing that over the cells is the transpose of ``seen``, in one pass.
         """
-        m, cells = xp(like), math.prod(self.size)
-        rows = images * self.channels * cells
+        dtype, depth = np.dtype(dtype), self.channels * self.cells
+        rows = images * depth
         if not self.runs:
-            memory = m.empty(rows * self.count, like.dtype)
+            memory = m.empty(rows * self.count, dtype)
             shape = (images, self.channels, *self.size, self.rows, self.columns)
-            return memory.reshape(shape), memory.reshape(images, -1, self.count), None
+            return memory.reshape(shape), memory.reshape(images, depth, self.count), None
         area = self.height * self.width
         lead = area - self.count
-        memory = m.zeros(rows * area + lead, like.dtype)
+        memory = m.zeros(rows * area + lead, dtype)
         apart = memory[: rows * area].reshape(images, self.channels, *self.size, area)
         (dy, dx), (_, w) = self.dilation, self.size
-        steps = (self.channels * cells * area, cells * area, w * area - dy * self.width, area - dx, 1)
-        moved = _view(memory[lead:], apart.shape, [like.dtype.itemsize * step for step in steps])
-        return apart[..., lead:], apart.reshape(images, -1, area)[:, :, lead:], moved
+        steps = (depth * area, self.cells * area, w * area - dy * self.width, area - dx, 1)
+        moved = _view(memory[lead:], apart.shape, [dtype.itemsize * step for step in steps])
+        return apart[..., lead:], apart.reshape(images, depth, area)[:, :, lead:], moved
 
     def add_up(self, columns: Array, moved: Array, out: Array) -> None:
         """The transpose of ``seen``: every column is added to where it was taken from. ``out`` holds zeros."""
         if moved is not None:
-            moved.sum(axis=(2, 3), out=out.reshape(*out.shape[:2], -1))
+            moved.sum(axis=(2, 3), out=out.reshape(*out.shape[:2], self.height * self.width))
             return
-        cells = columns.reshape(*out.shape[:2], -1, self.rows, self.columns)
+        cells = columns.reshape(*out.shape[:2], self.cells, self.rows, self.columns)
         for cell, index in enumerate(self.places()):
             out[index] += cells[:, :, cell]
 
@@ -144,7 +145,7 @@ def _conv_composed(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation
     at = _Windows(shape_of(x), shape_of(w)[2:], stride, padding, dilation)
     x = pad(x, ((0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])))
     seen = stack([getitem(x, index) for index in at.places()], 2)
-    y = einsum("nckyx,ock->noyx", seen, _reshape(w, (*shape_of(w)[:2], -1)))
+    y = einsum("nckyx,ock->noyx", seen, _reshape(w, (*shape_of(w)[:2], at.cells)))
     return y if b is None else y + _reshape(b, (-1, 1, 1))
 
 
@@ -155,11 +156,12 @@ def _conv2d(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair)
     """Convolution.   y[n,o] = Σ over c of w[o,c] ⋆ x[n,c] + b[o]      x̄ = ȳ spread by w      w̄ = ȳ ⋆ x      b̄ = Σ ȳ"""
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
-    dtype, kernel, step = m.result_type(x, w), w.reshape(w.shape[0], -1), at.block(m)
+    dtype, kernel, step = m.result_type(x, w), w.reshape(w.shape[0], at.channels * at.cells), at.block(m)
     seen = at.seen(at.padded(x))
-    cells, columns, _ = at.room(step, x)  # used again for every block: new memory would cost more than the copy
-    wide = m.empty((step, w.shape[0], at.rows, at.across), dtype)
-    product, kept = wide.reshape(step, w.shape[0], -1)[:, :, : at.count], wide[..., : at.columns]
+    cells, columns, _ = at.room(step, m, x.dtype)  # used for every block: new memory would cost more than the copy
+    run = m.empty((step, w.shape[0], at.rows, at.across), dtype)
+    product, kept = run.reshape(step, w.shape[0], at.rows * at.across)[:, :, : at.count], run[..., : at.columns]
+    dtype = dtype if b is None else m.result_type(dtype, b)
     y = m.empty((x.shape[0], w.shape[0], at.rows, at.columns), dtype)
     for start in range(0, at.images, step):
         n = min(step, at.images - start)
@@ -175,16 +177,16 @@ def _conv2d(x: Any, w: Any, b: Any, stride: Pair, padding: Pair, dilation: Pair)
 def _conv_rule(g: Any, x: Any, w: Any, stride: Pair, padding: Pair, dilation: Pair, needs: Any) -> tuple[Any, ...]:
     m = xp(x)
     at = _Windows(x.shape, w.shape[2:], stride, padding, dilation)
-    kernel, step = w.reshape(w.shape[0], -1), at.block(m)
+    kernel, step = w.reshape(w.shape[0], at.channels * at.cells), at.block(m)
     seen: Any = at.seen(at.padded(x)) if needs[1] else None
-    cells, columns, moved = at.room(step, x)
-    x_bar: Any = m.zeros((*x.shape[:2], at.height, at.width), x.dtype) if needs[0] else None
-    w_bar = m.zeros(kernel.shape[::-1], w.dtype)  # transposed: the longer side first makes the faster product
-    wide = m.zeros((step, w.shape[0], at.rows, at.across), g.dtype)  # what wrapped round has no part in the result
-    bar = wide.reshape(step, w.shape[0], -1)[:, :, : at.count]
+    cells, columns, moved = at.room(step, m, g.dtype)
+    x_bar: Any = m.zeros((*x.shape[:2], at.height, at.width), g.dtype) if needs[0] else None
+    w_bar = m.zeros(kernel.shape[::-1], g.dtype)  # transposed: the longer side first makes the faster product
+    run = m.zeros((step, w.shape[0], at.rows, at.across), g.dtype)  # what wrapped round has no part in the result
+    bar = run.reshape(step, w.shape[0], at.rows * at.across)[:, :, : at.count]
     for start in range(0, at.images, step):
         n = min(step, at.images - start)
-        wide[:n, ..., : at.columns] = g[start : start + n]
+        run[:n, ..., : at.columns] = g[start : start + n]
         if needs[1]:
             cells[:n] = seen[start : start + n]
             w_bar += m.matmul(columns[:n], bar[:n].transpose(0, 2, 1)).sum(axis=0)
@@ -284,13 +286,22 @@ def _max_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     return y, None
 
 
+def _hits_at(hits: list[Any]) -> Array:
+    """How many cells of each window are the largest."""
+    count = hits[0][1].astype(np.uint8 if len(hits) < 256 else np.int32)
+    for _, hit in hits[1:]:
+        count += hit
+    return count
+
+
 def _max_rule(g: Any, x: Any, y: Any, size: Pair, stride: Pair, padding: Pair) -> tuple[Any]:
     m, at = xp(x), _Windows(x.shape, size, stride, padding)
     full = at.padded(x, -np.inf)
     hits = [(index, full[index] == y) for index in at.places()]
-    count = hits[0][1].astype(np.uint8 if len(hits) < 256 else np.int32)
-    for _, hit in hits[1:]:
-        count += hit
+    count = _hits_at(hits)
+    if m is not np or not count.all():  # NaN, which is the largest, equals nothing; to ask a device takes longer
+        hits = [(index, hit | (full[index] != full[index])) for index, hit in hits]
+        count = _hits_at(hits)
     share = g / count.astype(g.dtype)
     x_bar = m.zeros(full.shape, g.dtype)
     apart = stride[0] >= size[0] and stride[1] >= size[1]
@@ -319,10 +330,10 @@ def _avg_pool2d(x: Any, size: Pair, stride: Pair, padding: Pair) -> Any:
     at = _Windows(x.shape, size, stride, padding)
     full = at.padded(x)
     first, *rest = at.places()
-    y = full[first].copy()
+    y = wide(full[first].copy())
     for index in rest:
         y += full[index]
-    return y / (size[0] * size[1]), None
+    return narrow(y / (size[0] * size[1]), x), None
 
 
 def _mean_rule(g: Any, x_shape: Any, size: Pair, stride: Pair, padding: Pair) -> tuple[Any]:

@@ -8,7 +8,7 @@ from tinygrad7.arrays import as_array
 from tinygrad7.backend import device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
 from tinygrad7.ops.elementwise import sqrt, square
-from tinygrad7.ops.reduce import mean, sum_to
+from tinygrad7.ops.reduce import mean, narrow, sum_to, wide
 from tinygrad7.ops.shape import _reshape
 from tinygrad7.random import generator
 from tinygrad7.tape import primitive
@@ -97,11 +97,12 @@ def _normalise_domain(pick: Pick) -> Call:
 
 def _normalise_composed(x: Any, w: Any, b: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
     """Normalisation in small ops."""
-    centre = mean(x, axes, True)
-    spread = mean(square(x - centre), axes, True)
-    y = (x - centre) / sqrt(spread + eps)
+    z = wide(x)
+    centre = mean(z, axes, True)
+    spread = mean(square(z - centre), axes, True)
+    y = narrow((z - centre) / sqrt(spread + eps), x)
     y = y if w is None else y * w
-    return (y if b is None else y + b), centre, spread
+    return (y if b is None else y + b), narrow(centre, x), narrow(spread, x)
 
 
 @primitive(
@@ -117,15 +118,17 @@ def _normalise(x: Any, w: Any, b: Any, axes: tuple[int, ...], eps: float) -> Any
 
     x̄ = (h − mean h − x̂ mean(h x̂)) / √(v + ε), h = ȳ w      w̄ = Σ ȳ x̂      b̄ = Σ ȳ
     and m̄/n + 2 v̄ (x − m)/n is added to x̄, for those who use m and v too."""
-    centre = x.mean(axis=axes, keepdims=True)
-    x_hat = x - centre
+    z = wide(x)
+    centre = z.mean(axis=axes, keepdims=True)
+    x_hat = z - centre
     spread = (x_hat * x_hat).mean(axis=axes, keepdims=True)
     scale = 1 / xp(x).sqrt(spread + eps)
     x_hat *= scale
-    y = x_hat * w if w is not None else x_hat
+    plain = narrow(x_hat, x)
+    y = plain * w if w is not None else plain
     if b is not None:
-        y = y + b if y is x_hat else xp(x).add(y, b, out=y)
-    return (y, centre, spread), (x_hat, scale)
+        y = y + b if y is plain or b.dtype != y.dtype else xp(x).add(y, b, out=y)
+    return (y, narrow(centre, x), narrow(spread, x)), (x_hat, scale)
 
 
 def _normalise_rule(g: Any, w: Any, b: Any, axes: Any, residuals: Any, needs: Any) -> tuple[Any, ...]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.arrays import as_array
+from tinygrad7.arrays import _from_python, as_array
 from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
-from tinygrad7.messages import ShapeError
+from tinygrad7.messages import ShapeError, explain
 from tinygrad7.ops.elementwise import abs, relu, softplus, square, where
 from tinygrad7.ops.indexing import take_along_axis
-from tinygrad7.ops.reduce import log_softmax, mean, sum
+from tinygrad7.ops.reduce import log_softmax, mean, narrow, sum, wide
 from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor, value_of
 
@@ -38,7 +38,10 @@ def _beside(value: Any, x: Any, name: str, what: str) -> Array:
     """``value`` as a plain array on the device of ``x``; a tensor that lives elsewhere raises."""
     place = device_of(value_of(x))
     if not isinstance(value, Tensor):
-        return to_device(value if is_array(value) else np.asarray(value), place)
+        try:
+            return as_array(value if is_array(value) else _from_python(value, np.float64), device=place)
+        except (TypeError, ValueError) as error:
+            raise explain(name, (value,), error) from error
     if value.device != place:
         raise TypeError(
             f"{name}: {what} live on {value.device}, the predictions on {place}: move one with .to({place!r})"
@@ -68,7 +71,7 @@ def _cross_entropy_domain(pick: Pick) -> Call:
 
 def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mean") -> Any:
     """Cross-entropy in small ops: −log softmax at the target, or −Σ t log softmax."""
-    log_p = log_softmax(logits)
+    log_p = log_softmax(wide(logits))
     if value_of(targets).dtype.kind in "iu":
         loss = -take_along_axis(log_p, targets[..., None])[..., 0]
     else:
@@ -77,8 +80,13 @@ def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mea
     if mask is not None:
         loss = where(mask != 0, loss * mask, 0)
     if reduction == "mean" and mask is not None:
-        return sum(loss) / float(mask.sum())
-    return _reduced(loss, reduction)
+        return narrow(sum(loss) / _rows(mask), logits)
+    return narrow(_reduced(loss, reduction), logits)
+
+
+def _rows(mask: Array) -> float:
+    """How many rows a mask keeps."""
+    return float(wide(mask).sum())
 
 
 @primitive(
@@ -91,7 +99,8 @@ def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mea
 def _cross_entropy(logits: Any, targets: Any, mask: Any = None, reduction: str = "mean") -> Any:
     """Softmax and cross-entropy in one.   y = mean of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows"""
     m = xp(logits)
-    e = logits - _largest(logits)
+    e = wide(logits)
+    e = e - _largest(e)
     if targets.dtype.kind in "iu":
         at_target = e.reshape(-1, e.shape[-1])[m.arange(targets.size), targets.reshape(-1)].reshape(targets.shape)
         m.exp(e, out=e)
@@ -104,13 +113,12 @@ def _cross_entropy(logits: Any, targets: Any, mask: Any = None, reduction: str =
         loss = targets.sum(axis=-1) * m.log(total) - at_target
     if mask is not None:
         loss = m.where(mask != 0, loss * mask, 0)
-    loss = loss.astype(logits.dtype, copy=False)
     rows = 1.0
     if reduction == "mean":
-        rows = float(loss.size if mask is None else mask.sum())
+        rows = float(loss.size) if mask is None else _rows(mask)
     if reduction != "none":
-        loss = (loss.sum(dtype=np.float32 if loss.dtype == np.float16 else None) / rows).astype(loss.dtype)
-    return loss, (e, total, rows)
+        loss = loss.sum() / rows
+    return loss.astype(logits.dtype, copy=False), (e, total, rows)
 
 
 def _largest(z: Array) -> Array:
@@ -126,7 +134,7 @@ def _largest(z: Array) -> Array:
 
 def _cross_entropy_rule(g: Any, targets: Any, mask: Any, residuals: Any) -> tuple[Any]:
     e, total, rows = residuals
-    m = xp(e)
+    m, g = xp(e), wide(g)
     share = g / rows if mask is None else (g / rows) * mask
     share = m.broadcast_to(share, total.shape).astype(e.dtype, copy=False)
     if targets.dtype.kind in "iu":
@@ -148,7 +156,8 @@ def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str
     ``logits`` (..., C), classes last. ``targets``: integers (...) in [0, C), or probabilities (..., C). ``mask`` (...):
     rows where it is 0 count neither in value nor in gradient, and their targets may be anything; the mean is over
     the others. ``reduction``: 'mean', 'sum', or 'none' for a loss a row. Raises ``ShapeError`` for targets or a mask of
-    another shape, ``IndexError`` for a class outside, ``ValueError`` for an empty batch or a mask that keeps nothing.
+    another shape, ``IndexError`` for a class outside, ``ValueError`` for an empty batch, a mask that keeps nothing, or
+    one with negative numbers, infinities or NaN.
     """
     _check_reduction("cross_entropy", reduction)
     logits = _floating(logits, "cross_entropy", "logits")
@@ -196,7 +205,13 @@ def _check_mask(mask: Any, logits: Any, lead: tuple[int, ...], reduction: str) -
     kept = _beside(mask, logits, "cross_entropy", "the values of mask")
     if kept.shape != lead:
         raise ShapeError(f"cross_entropy: mask must have shape {lead} for logits {logits.shape}, not {kept.shape}")
-    if reduction == "mean" and not bool((kept != 0).any()):
+    seen = mask if is_array(mask) else kept  # on the host, if it came from there
+    if seen.dtype.kind != "b" and not bool(((seen >= 0) & (seen < np.inf)).all()):
+        raise ValueError(
+            f"cross_entropy: mask says how much each row counts, 0 (left out) or more, but it runs from "
+            f"{float(seen.min()):g} to {float(seen.max()):g}; use 0 and 1, booleans, or finite weights"
+        )
+    if reduction == "mean" and not bool((seen != 0).any()):
         raise ValueError("cross_entropy: the mask keeps nothing, so there is no mean; leave such a batch out")
     return kept.astype(logits.dtype)
 

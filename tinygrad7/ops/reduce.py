@@ -12,7 +12,7 @@ from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, reduction
 from tinygrad7.ops.elementwise import abs as absolute
 from tinygrad7.ops.elementwise import exp, where
-from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast_to, flip, shape_of
+from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast_to, flip
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import value_of
 
@@ -47,6 +47,16 @@ def _count(shape: tuple[int, ...], axis: Any) -> int:
 def _array(x: Any) -> Any:
     """A Python number made an array, which has methods."""
     return x if hasattr(x, "dtype") else np.asarray(x)
+
+
+def wide(x: Any) -> Any:
+    """``x``, float16 as float32: sums and squares of it pass 65,504 early, where the result itself would not."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def narrow(y: Any, x: Any) -> Any:
+    """``y``, computed from ``wide(x)``, in float16 if that is what x is."""
+    return y.astype(np.float16) if x.dtype == np.float16 else y
 
 
 @primitive("sum", domain=reduction())
@@ -102,11 +112,13 @@ def _spread_domain(pick: Pick) -> Call:
 @primitive("var", domain=_spread_domain)
 def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Variance along axes.   y = Σ (x − m)² / (n − ddof), m the mean      x̄ = 2 ȳ (x − m) / (n − ddof)"""
-    return _array(x).var(axis=axis, ddof=ddof, keepdims=keepdims)
+    x = _array(x)
+    return narrow(wide(x).var(axis=axis, ddof=ddof, keepdims=keepdims), x)
 
 
 def _var_rule(g: Any, x: Any, axis: Any, ddof: float, x_shape: tuple[int, ...]) -> Any:
     count = _count(x_shape, axis) - ddof
+    g, x = wide(g), wide(x)
     return stretch(g, x_shape, axis) * ((x - mean(x, axis, True)) * (2 / count if count > 0 else math.nan))
 
 
@@ -118,11 +130,12 @@ def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Standard deviation along axes.   y = √(Σ (x − m)² / (n − ddof))      x̄ = ȳ (x − m) / ((n − ddof) y)
 
     m is the mean; where all elements are equal, y = 0 and x̄ = 0 (a subgradient)."""
-    return _array(x).std(axis=axis, ddof=ddof, keepdims=keepdims)
+    x = _array(x)
+    return narrow(wide(x).std(axis=axis, ddof=ddof, keepdims=keepdims), x)
 
 
 def _std_rule(g: Any, x: Any, y: Any, axis: Any, ddof: float, x_shape: tuple[int, ...]) -> Any:
-    level = stretch(y, x_shape, axis)
+    level = stretch(wide(y), x_shape, axis)
     return where(level == 0, 0, _var_rule(g, x, axis, ddof, x_shape) / (2 * where(level == 0, 1, level)))
 
 
@@ -251,7 +264,7 @@ def _shifted(x: Array, axis: Any) -> Array:
 def softmax(x: Any, axis: Any = -1) -> Any:
     """Softmax along an axis.   y = eˣ / Σ eˣ      x̄ = y (ȳ − Σ ȳ y)      (no overflow: the largest x is taken off)"""
     y = xp(x).exp(_shifted(floating(_array(x)), axis))
-    return y / y.sum(axis=axis, keepdims=True)
+    return narrow(y / _total(y, axis), y)
 
 
 softmax.vjp(x=lambda g, y, axis: y * (g - sum(g * y, axis, True)))
@@ -264,36 +277,57 @@ def log_softmax(x: Any, axis: Any = -1) -> Any:
     return z - m.log(_total(m.exp(z), axis)).astype(z.dtype, copy=False)
 
 
-log_softmax.vjp(x=lambda g, y, axis: g - exp(y) * sum(g, axis, True))
+log_softmax.vjp(x=lambda g, y, axis: g - exp(y) * sum(wide(g), axis, True))
 
 
 @function()
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """Vector norm along ``axis`` (None: of all elements).   y = (Σ |x|^p)^(1/p), p = ``ord``, 2 unless given
 
-    ``ord`` may be any p ≥ 1, or ``inf``. x̄ = ȳ x / y for p = 2, and 0 where x = 0 (a subgradient); scaled by the
-    largest element first, so that squares neither overflow nor vanish. Raises ``ValueError`` for another ``ord``, and
-    for the matrix norms that NumPy means by an ``ord`` over two axes."""
-    x = _indexable(x)
-    axes = range(x.ndim) if axis is None else _normal_axes(axis, x.ndim, "norm")
+    ``ord``: any number p (with p < 0 a zero gives y = 0), ``inf`` for the largest |x|, ``-inf`` for the smallest, 0 for
+    how many are not 0, which has no slope. x̄ = ȳ x / y for p = 2, and 0 where x = 0 (a subgradient); scaled by an
+    element first, so that powers neither overflow nor vanish. Raises ``ValueError`` for another ``ord``, for the
+    matrix norms that NumPy means by an ``ord`` over two axes, and for the smallest of no elements."""
+    x = floating(_indexable(x))
+    axes = tuple(range(x.ndim)) if axis is None else _normal_axes(axis, x.ndim, "norm")
     if ord is None or (ord == "fro" and len(axes) == 2):
         return _norm(x, axis, keepdims)
     if len(axes) != 1:
-        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes is a matrix norm, which is not here; give one axis")
+        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes is no vector norm of x {x.shape}; give one axis")
+    if not isinstance(ord, int | float | np.number) or ord != ord:
+        raise ValueError(f"norm: ord={ord!r} is not a vector norm; use a number, inf or -inf")
     if ord == 2:
         return _norm(x, axis, keepdims)
-    size = absolute(x)
-    if ord == 1 or not x.size:
+    return narrow(_power_norm(wide(x), float(ord), axes[0], keepdims), x)
+
+
+def _power_norm(x: Any, p: float, axis: int, keepdims: bool) -> Any:
+    """The norm of power p along one axis, in small ops. No slope is taken at x = 0, where it may be infinite."""
+    size, value = absolute(x), value_of(x)
+    if p == math.inf:
+        return max(size, axis, keepdims) if x.shape[axis] else sum(size, axis, keepdims)
+    if p == -math.inf:
+        if not x.shape[axis]:
+            raise ValueError(f"norm: nothing has no smallest element: axis {axis} of x {x.shape} is empty")
+        return min(size, axis, keepdims)
+    if p == 1:
         return sum(size, axis, keepdims)
-    if ord == math.inf:
-        return max(size, axis, keepdims)
-    if not isinstance(ord, int | float | np.number) or not ord >= 1:
-        raise ValueError(f"norm: ord={ord!r} is not a vector norm here; use a number ≥ 1 or inf")
-    top = max(value_of(size), axis, True)
-    top = where((top == 0) | (top == math.inf), 1, top)
-    total = sum((size / top) ** float(ord), axis, keepdims)
-    zero = value_of(total) == 0
-    return where(zero, 0, where(zero, 1, total) ** (1 / float(ord))) * top.reshape(shape_of(total))
+    zero = value == 0
+    if p == 0:
+        return sum(where(False, size, ~zero), axis, keepdims)
+    top = _scale_of(value, p, axis)
+    total = sum(where(zero, 0, where(zero, 1, size / top) ** p), axis, keepdims)
+    gone = (zero.all if p > 0 else zero.any)(axis=axis, keepdims=keepdims) & (total == total)  # but NaN stays
+    return where(gone, 0, where(gone, 1, total) ** (1 / p)) * top.reshape(gone.shape)
+
+
+def _scale_of(x: Array, p: float, axis: int) -> Array:
+    """The element that counts most in the norm of power p, kept as an axis; 1 where it is 0 or not finite."""
+    m = xp(x)
+    if not x.shape[axis]:
+        return m.ones(kept_shape(x.shape, axis), x.dtype)
+    top = (m.max if p > 0 else m.min)(m.abs(x), axis=axis, keepdims=True)
+    return m.where((top > 0) & m.isfinite(top), top, 1).astype(x.dtype, copy=False)
 
 
 @primitive("norm", domain=reduction(distinct=True), method=False)
