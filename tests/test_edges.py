@@ -12,6 +12,7 @@ import pytest
 
 import tinygrad7 as tg
 from tests.helpers import host, placed
+from tinygrad7.testing import check_gradients
 
 
 def leaf(value: Any, dtype: Any = "float64") -> Any:
@@ -188,3 +189,108 @@ def test_an_overflow_in_adding_two_gradients_is_an_anomaly() -> None:
     x = leaf([1e-30], "float32")
     with np.errstate(all="ignore"), tg.detect_anomaly(), pytest.raises(tg.AnomalyError, match="adding what"):
         (x * 2e38 + x * 3e38).sum().backward()
+
+
+# ---- norms -------------------------------------------------------------------------------------------------------
+
+NORMS = [None, 2, 1, 0, 3, 2.5, 0.5, -1, -2.5, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("values", [[3, 4], [0, -128], [True, True]], ids=str)
+@pytest.mark.parametrize("dtype", ["int64", "int8", "bool"])
+@pytest.mark.parametrize("p", NORMS)
+def test_a_norm_of_integers_is_a_float(values: Any, dtype: str, p: Any) -> None:
+    x = np.asarray(values).astype(dtype)
+    with np.errstate(divide="ignore"):
+        wanted = np.linalg.norm(x.astype(np.float64), p)
+        found = tg.norm(tg.tensor(x), p)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("p", NORMS)
+def test_every_vector_norm_is_numpys_and_its_gradient_is_finite(p: Any, keepdims: bool, zeros: bool) -> None:
+    values = np.array([[1.0, -2.0, 4.0], [-0.5, 3.0, 0.25]])
+    values[0, 1] *= not zeros
+    x = leaf(values)
+    for axis in (0, -1, (1,)):
+        found = tg.norm(x, p, axis, keepdims)
+        with np.errstate(divide="ignore"):
+            np.testing.assert_allclose(found, np.linalg.norm(values, p, axis, keepdims), rtol=1e-12)
+        (g,) = tg.gradients(found.sum(), x)
+        assert np.isfinite(host(g)).all()
+        assert not host(g)[values == 0].any()
+        if p == 0:
+            assert not host(g).any()
+        elif not zeros:
+            check_gradients(lambda x: tg.norm(x, p, axis), values)
+
+
+def test_norms_of_nothing() -> None:
+    none = leaf(np.zeros((2, 0)))
+    for p in NORMS[:-1]:
+        wanted = np.inf if p is not None and p < 0 else 0
+        np.testing.assert_array_equal(host(tg.norm(none, p, axis=1)), [wanted, wanted])
+        assert tg.norm(none, p, axis=0).shape == (0,)
+    with pytest.raises(ValueError, match=r"norm: nothing has no smallest element: axis 1 of x \(2, 0\) is empty"):
+        tg.norm(none, -np.inf, axis=1)
+
+
+@pytest.mark.parametrize("p", ["nuc", "fro", np.nan, [1]])
+@pytest.mark.parametrize("size", [0, 2])
+def test_what_is_no_vector_norm(p: Any, size: int) -> None:
+    with pytest.raises(ValueError, match="norm: ord=.* is not a vector norm; use a number, inf or -inf"):
+        tg.norm(leaf(np.zeros(size)), p, axis=0)
+
+
+def test_a_nan_stays_one_in_every_norm() -> None:
+    for p in NORMS:
+        if p != 0:
+            assert np.isnan(tg.norm(tg.tensor([0.0, np.nan]), p).item()), p
+
+
+# ---- operands of several dtypes ----------------------------------------------------------------------------------
+
+
+def test_einsum_of_several_narrow_operands_does_not_wrap_round() -> None:
+    img = placed(np.full((4, 4, 2), 200, np.uint8))
+    w = leaf(np.ones((2, 2)))
+    y = tg.einsum("hwc,hwd,cd->", img, img, w)
+    assert y.item() == 2_560_000.0
+    y.backward()
+    np.testing.assert_array_equal(host(w.grad), np.full((2, 2), 640_000.0))
+    yes = placed(np.ones((2, 3), bool))
+    assert tg.einsum("ij,ij,->", yes, yes, leaf(1.0)).item() == 6.0
+
+
+# ---- NaN and extremes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pair", "one"), [(tg.maximum, tg.max), (tg.minimum, tg.min)])
+@pytest.mark.parametrize("size", [1, 2000])  # from 1,000 elements on ``where`` works on the bits
+def test_the_extreme_of_two_sends_its_cotangent_where_the_extreme_of_many_does(pair: Any, one: Any, size: int) -> None:
+    cases = np.array([[np.nan, 1.0, np.nan, 2.0, 3.0, -np.inf, np.inf], [1.0, np.nan, np.nan, 2.0, -3.0, np.inf, 0.0]])
+    a, b = (leaf(np.tile(row, size)) for row in cases)
+    both = leaf(np.tile(cases, size))
+    seed = placed(np.arange(1.0, 1 + a.size))
+    pair(a, b).backward(seed)
+    one(both, axis=0).backward(seed)
+    np.testing.assert_array_equal([host(a.grad), host(b.grad)], both.grad)
+
+
+def test_the_extreme_of_nan_and_a_number() -> None:
+    for value, wanted in ((np.nan, 1.0), (0.5, 1.0), (1.0, 0.5), (3.0, 0.0)):
+        x = leaf([value])
+        tg.minimum(x, 1.0).sum().backward()
+        assert host(x.grad)[0] == wanted
+
+
+@pytest.mark.host  # it is about bytes in the host's memory
+def test_a_condition_may_hold_any_byte_for_true() -> None:
+    condition = np.tile(np.array([255, 0, 1, 2], np.uint8), 500).view(bool)
+    for dtype in ("float16", "float32", "float64"):
+        x = leaf(np.ones(2000), dtype)
+        tg.where(condition, x, 0).sum().backward()
+        np.testing.assert_array_equal(x.grad, condition.view(np.uint8) != 0)

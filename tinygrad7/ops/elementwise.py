@@ -40,7 +40,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 def _kept(condition: Array, a: Array) -> Array:
     """``np.where(condition, a, 0)`` on the bits: NumPy branches at every element, which takes 20 times as long."""
     word = np.dtype(f"i{a.dtype.itemsize}")
-    bits = condition.view(np.int8).astype(word)
+    bits = condition.astype(word)  # 1 for any byte but 0: a condition that is a view of others' bytes has 255 for True
     np.negative(bits, out=bits)
     bits &= a.view(word)
     return bits.view(a.dtype)
@@ -310,27 +310,47 @@ gelu.vjp(x=_gelu_rule)
 # ---- limits -----------------------------------------------------------------------------------------------------
 
 
-def _larger(g: Any, first: Any, tie: Any) -> Any:
-    """The cotangent where ``first``, half of it at a ``tie``, exact zeros elsewhere."""
-    return where(first, g, where(tie, 0.5 * g, 0))
+def _shared(g: Any, mine: Any, other: Any) -> Any:
+    """The cotangent where ``mine`` is the extreme, half of it where ``other`` is too, exact zeros elsewhere."""
+    return where(mine, where(other, 0.5 * g, g), 0)
+
+
+def _largest(x: Any, y: Any) -> Any:
+    """Where x is the larger of the two, or as large. NaN is larger than any number, for ``maximum`` gives it."""
+    return (x >= y) | (x != x)
+
+
+def _smallest(x: Any, y: Any) -> Any:
+    """Where x is the smaller of the two, or as small. NaN is smaller than any number, for ``minimum`` gives it."""
+    return (x <= y) | (x != x)
 
 
 @primitive("max", domain=apart())
 def maximum(a: Any, b: Any) -> Any:
-    """Larger of two.   y = max(a, b)      ā = ȳ [a > b]      b̄ = ȳ [b > a]      (ȳ / 2 each at a tie)"""
+    """Larger of two.   y = max(a, b)      ā = ȳ [a > b]      b̄ = ȳ [b > a]      (ȳ / 2 each at a tie)
+
+    A NaN is the larger, as in ``max``: y is NaN, and ȳ goes to it."""
     return xp_of(a, b).maximum(a, b)
 
 
-maximum.vjp(a=lambda g, a, b: _larger(g, a > b, a == b), b=lambda g, a, b: _larger(g, b > a, a == b))
+maximum.vjp(
+    a=lambda g, a, b: _shared(g, _largest(a, b), _largest(b, a)),
+    b=lambda g, a, b: _shared(g, _largest(b, a), _largest(a, b)),
+)
 
 
 @primitive("min", domain=apart())
 def minimum(a: Any, b: Any) -> Any:
-    """Smaller of two.   y = min(a, b)      ā = ȳ [a < b]      b̄ = ȳ [b < a]      (ȳ / 2 each at a tie)"""
+    """Smaller of two.   y = min(a, b)      ā = ȳ [a < b]      b̄ = ȳ [b < a]      (ȳ / 2 each at a tie)
+
+    A NaN is the smaller, as in ``min``: y is NaN, and ȳ goes to it."""
     return xp_of(a, b).minimum(a, b)
 
 
-minimum.vjp(a=lambda g, a, b: _larger(g, a < b, a == b), b=lambda g, a, b: _larger(g, b < a, a == b))
+minimum.vjp(
+    a=lambda g, a, b: _shared(g, _smallest(a, b), _smallest(b, a)),
+    b=lambda g, a, b: _shared(g, _smallest(b, a), _smallest(a, b)),
+)
 
 
 def _clip_domain(pick: Pick) -> Call:

@@ -128,7 +128,11 @@ def _einsum_domain(pick: Pick) -> Call:
 @primitive("einsum", domain=_einsum_domain, method=False)
 def _einsum(*operands: Any, subscripts: str) -> Any:
     """Einstein's summation.   y = Σ of products of the operands      x̄ᵢ = the same with ȳ in the place of xᵢ"""
-    return xp_of(*operands).einsum(subscripts, *operands, **({"optimize": True} if len(operands) > 2 else {}))
+    m = xp_of(*operands)
+    if len(operands) < 3:
+        return m.einsum(subscripts, *operands)
+    dtype = m.result_type(*operands)  # two at a time, the first product would be in the dtype of these two, and wrap
+    return m.einsum(subscripts, *[x.astype(dtype, copy=False) for x in operands], optimize=True)
 
 
 def _einsum_rule(g: Any, index: int, operands: Any, operands_shape: Any, subscripts: str) -> Any:
@@ -219,7 +223,8 @@ def embedding(weight: Any, indices: Any) -> Any:
 
     Raises ``IndexError`` for an index outside, ``TypeError`` for indices that are no integers."""
     indices = value_of(indices)
-    indices = indices if is_array(indices) else np.asarray(indices)
+    if not is_array(indices):  # an empty list is one of no integers, as in x[[]]
+        indices = np.asarray(indices, dtype=np.intp if isinstance(indices, list) and not indices else None)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
     if not shape_of(weight):
