@@ -464,3 +464,46 @@ def test_checkpointed_memory_grows_as_the_square_root_of_the_steps() -> None:
     few, many = peak(250, 16), peak(4000, 63)
     assert many / few < 5  # 16 times the steps, 4 times the memory
     assert peak(4000, 1) / many > 8
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_lengths_written_into_after_the_forward_change_no_gradient(name: str) -> None:
+    arrays = arguments(name, 4, 2, 2, 3)
+    grads = []
+    for later in ([3, 1], [1, 4]):
+        given = [tg.tensor(a, requires_grad=True) for a in arrays]
+        x, *states = given[: 1 + NETS[name][3]]
+        lengths = np.array([3, 1])
+        state = tuple(states) if name == "lstm" else states[0]
+        y, _ = getattr(tg, name)(x, state, *given[1 + len(states) :], lengths=lengths, reverse=True)
+        lengths[:] = later
+        (y * y).sum().backward()
+        grads.append([host(t.grad) for t in given])
+    for a, b in zip(*grads, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("lengths", [None, "some"])
+def test_the_widest_operand_decides_the_dtype(name: str, steps: int, lengths: Any) -> None:
+    """Whichever it is: of what ``rnn`` and the others give, fused and unrolled."""
+    arrays = arguments(name, steps, 2, 2, 3)
+    states = NETS[name][3]
+    for wide in range(len(arrays)):
+        found = []
+        for unroll in (False, True):
+            given = [
+                tg.tensor(a.astype("float64" if k == wide else "float32"), requires_grad=True)
+                for k, a in enumerate(arrays)
+            ]
+            state = tuple(given[1 : 1 + states]) if name == "lstm" else given[1]
+            options = {"lengths": [steps, 0] if lengths else None, "unroll": unroll}
+            y, h = getattr(tg, name)(given[0], state, *given[1 + states :], **options)
+            outputs = [y, *(h if name == "lstm" else [h])]
+            assert {str(o.dtype) for o in outputs} == {"float64"}, (wide, unroll)
+            sum((o * o).sum() for o in outputs).backward()
+            assert [t.grad is None or t.grad.dtype == t.dtype for t in given] == [True] * len(given)
+            found.append([host(o) for o in outputs] + [host(t.grad) for t in given if t.grad is not None])
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

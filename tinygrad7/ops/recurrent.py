@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import own
 from tinygrad7.backend import device_of, is_array, to_device, to_numpy, xp
 from tinygrad7.context import STATE, step
 from tinygrad7.domains import Call, Pick
@@ -162,7 +163,7 @@ def _lstm_cuda(
     x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, *, lengths: Any = None, reverse: bool = False
 ) -> Any:
     """The same with a kernel of its own for the gates of a step, where the dtype has one."""
-    known = str(np.result_type(*[a.dtype for a in (x, h0, c0, w_ih, w_hh)])) in on_cuda.REAL
+    known = str(kernels.common_dtype(x, h0, c0, w_ih, w_hh, b)) in on_cuda.REAL
     step = kernels.Step(*on_cuda.STEP) if known else kernels.ELEMENTWISE
     return kernels.lstm_forward(x, h0, c0, w_ih, w_hh, b, lengths, reverse, step)
 
@@ -272,8 +273,13 @@ def _held(x: Any, *others: Any) -> tuple[Any, ...]:
 
 
 def _chosen(fused: Any, reference: Any, unroll: bool, args: tuple[Any, ...]) -> Any:
-    """The fused form, but for ``unroll``; and one step outside a tape (generation) has nothing to fuse."""
-    if not unroll and shape_of(args[0])[0] == 1:
+    """The fused form, but for ``unroll``; and one step outside a tape (generation) has nothing to fuse.
+
+    No steps have nothing to unroll: the fused form knows which dtype would come of them."""
+    steps = shape_of(args[0])[0]
+    if not steps:
+        return fused
+    if not unroll and steps == 1:
         unroll = not STATE.get().recording or all(not isinstance(a, Tensor) or a._node is None for a in args)
     return reference if unroll else fused
 
@@ -310,4 +316,4 @@ def check_lengths(name: str, lengths: Any, x: Any) -> Any:
         raise ShapeError(f"{name}: lengths must be {batch} integers, one a sequence; got {host.shape} {host.dtype}")
     if batch and not (host.min() >= 0 and host.max() <= steps):
         raise ValueError(f"{name}: lengths must be between 0 and T = {steps}; got {host.min()} to {host.max()}")
-    return to_device(host, device_of(_plain(x))) if batch and host.min() < steps else None
+    return to_device(own(host), device_of(_plain(x))) if batch and host.min() < steps else None

@@ -44,6 +44,11 @@ def turn(x: Array, lengths: Array | None, reverse: bool) -> Array:
     return x[order, m.arange(x.shape[1])[None, :]]
 
 
+def common_dtype(*operands: Array | None) -> Any:
+    """The dtype of states and outputs: the widest of the operands' (None: one that is left out)."""
+    return xp(operands[0]).result_type(*[a.dtype for a in operands if a is not None])
+
+
 class Kept(NamedTuple):
     """What forward leaves for backward. ``x`` and ``hs`` (T+1, B, H; the first state before them) in the order run."""
 
@@ -105,7 +110,7 @@ def rnn_forward(
 ) -> tuple[tuple[Array, Array], Kept]:
     """h_t = φ(W_ih x_t + W_hh h_{t−1} + b): the projections of x are written where the states will stand."""
     m = xp(x)
-    dtype = m.result_type(x, h0, w_ih, w_hh)
+    dtype = common_dtype(x, h0, w_ih, w_hh, b)
     x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
     _project(x, w_ih, b, hs[1:])
     w = m.ascontiguousarray(w_hh.T, dtype=dtype)
@@ -220,7 +225,7 @@ def lstm_forward(
 ) -> tuple[tuple[Array, Array, Array], Kept]:
     """Columns throughout: [W_ih | b | W_hh] times the column [x_t; 1; h_{t−1}] is everything that the gates need."""
     m = xp(x)
-    dtype = m.result_type(x, h0, c0, w_ih, w_hh)
+    dtype = common_dtype(x, h0, c0, w_ih, w_hh, b)
     x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
     (steps, batch, size), hidden = x.shape, h0.shape[1]
     w = m.empty((4, hidden, size + 1 + hidden), dtype)
@@ -314,7 +319,7 @@ def gru_forward(
 ) -> tuple[tuple[Array, Array], Kept]:
     """Rows throughout. ``gates`` keeps (r, z, n) of every step, ``cells`` the candidate's recurrent part."""
     m = xp(x)
-    dtype = m.result_type(x, h0, w_ih, w_hh)
+    dtype = common_dtype(x, h0, w_ih, w_hh, b, b_hn)
     x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
     (steps, batch, _), hidden = x.shape, h0.shape[1]
     gates = m.empty((steps, batch, 3 * hidden), dtype)
