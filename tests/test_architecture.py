@@ -24,6 +24,7 @@ LAYERS = [
     ["tensor"],
     ["messages"],
     ["op"],
+    ["userop"],
     ["tape"],
     ["random"],
     ["ops.create", "ops.erf", "ops.trigonometry"],

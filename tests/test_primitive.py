@@ -18,11 +18,13 @@ from tinygrad7.tensor import Tensor
 
 @pytest.fixture
 def forget() -> Any:
-    """Ops that a test registers are taken out again."""
-    before = set(REGISTRY)
+    """Ops that a test registers are taken out again, and the methods that they became."""
+    before, methods = set(REGISTRY), set(vars(Tensor))
     yield
     for name in set(REGISTRY) - before:
         del REGISTRY[name]
+    for name in set(vars(Tensor)) - methods:
+        delattr(Tensor, name)
 
 
 def test_a_users_op_works_from_its_one_declaration(forget: Any) -> None:

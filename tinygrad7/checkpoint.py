@@ -156,7 +156,7 @@ class _SegmentPlan(Plan):
 
     def __init__(self, segment: _Segment) -> None:
         self.op, self.live, self.segment = CHECKPOINT, (True,) * len(segment.parents), segment
-        self.sources, self.rules, self.keep, self.exact = [], None, None, False
+        self.sources, self.rules, self.keep, self.exact = {}, None, None, False
         self.joint = (segment.contributions, None)
 
 

@@ -7,18 +7,18 @@ the shape of an argument (``x_shape``). The names are the save list, worked out 
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad7.arrays import NUMBERS, lent
-from tinygrad7.backend import is_array
 from tinygrad7.node import Node
 
 REGISTRY: dict[str, Op] = {}
 ONE, LEFT, RIGHT, BOTH = (True,), (True, False), (False, True), (True, True)  # which arguments are live
+
+
+_MOST_PLANS = 256  # of one op: joining many tensors may have as many plans as there are choices of live ones
 
 
 class Op:
@@ -42,6 +42,7 @@ class Op:
             raise TypeError(f"primitive: {self.name}{self.signature} must name each of its arguments, without **")
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.rules: dict[str, Callable[..., Any]] = {}
+        self.takes: dict[str, list[str]] = {}  # what each rule takes beside the cotangent; "": the joint rule
         self.into: dict[str, Callable[..., None]] = {}
         self.joint: Callable[..., Any] | None = None
         self.kernels: dict[str, Callable[..., Any]] = {}
@@ -63,6 +64,8 @@ class Op:
         """The plan for one choice of arguments that need a gradient (positions, as a tuple of booleans)."""
         plan = self.plans.get(live)
         if plan is None:
+            if len(self.plans) >= _MOST_PLANS:
+                self.plans.clear()
             plan = self.plans[live] = Plan(self, live)
             if all(live):
                 self.both = plan
@@ -81,28 +84,28 @@ class Op:
 class Plan:
     """For one op and one choice of live arguments: what is saved, and the rule of each live argument.
 
-    ``sources`` says where each saved value comes from: ("y",), ("arg", position), ("shape", position),
-    ("residuals",), ("index",) or ("needs",). ``rules`` is aligned with the node's parents; each entry is (place of
-    the parent, rule, pick, into), with None for a rule that passes the cotangent on as it is. ``pick`` says which
-    saved values the rule takes beside the cotangent: None, True (the one that there is), the place of one, or an
-    ``itemgetter`` of several. ``exact`` says that what the rules give has the shape and dtype of its parent, since the
-    op is elementwise and nothing was stretched or promoted; ``even`` is the plan for such a call.
+    ``sources`` says where each saved value comes from, and at which place it is saved: ("y",), ("arg", position),
+    ("shape", position), ("args", count), ("shapes", count), ("residuals",), ("index", place) or ("needs", live).
+    ``rules`` is aligned with the node's parents; each entry is (place of the parent, rule, pick, into), with None for a
+    rule that passes the cotangent on as it is. ``pick`` says which saved values the rule takes beside the cotangent:
+    None, True (the one that there is), the place of one, or an ``itemgetter`` of several. ``exact`` says that what the
+    rules give has the shape and dtype of its parent, since the op is elementwise and nothing was stretched or
+    promoted; ``even`` is the plan for such a call.
     """
 
     __slots__ = ("even", "exact", "joint", "keep", "live", "op", "rules", "segment", "sources")
 
     def __init__(self, op: Op, live: tuple[bool, ...]) -> None:
         self.op, self.live = op, live
-        self.sources: list[tuple[Any, ...]] = []
+        self.sources: dict[tuple[Any, ...], int] = {}
         self.rules: Any = []
         self.joint: Any = None
         self.exact = op.exact and len(live) == 1
         self.segment: Any = None  # what ``checkpoint`` runs again
         if op.joint is not None:
-            names = _saved_by(op.joint, f"{op.name}: the joint rule")
             tensors = [("arg", position) for position in op.tensors]
             self.rules = None
-            self.joint = (op.joint, self._pick([self._source(name, None) for name in names]))
+            self.joint = (op.joint, self._pick([self._source(name, None) for name in op.takes[""]]))
             self._pick(tensors)  # a reference is replayed on all of them for higher orders
         else:
             for index, needed in enumerate(live):
@@ -120,21 +123,18 @@ class Plan:
         op = self.op
         name = op.variadic if op.variadic else op.names[op.tensors[index]]
         if name not in op.rules:
-            raise TypeError(
-                f"{op.name}: no gradient can flow into {name!r}, which has no rule: give it one with "
-                f"{op.name}.vjp({name}=lambda g: ...), or pass it as an array, or .detach() it, if none is meant"
-            )
+            raise TypeError(no_rule(op, name))
         rule = op.rules[name]
-        sources = [self._source(wanted, index) for wanted in _saved_by(rule, f"{op.name}: the rule of {name!r}")]
+        sources = [self._source(wanted, index) for wanted in op.takes[name]]
         f = None if rule.__code__.co_code == _PASS_ON else rule
         return len(self.rules), f, self._pick(sources), op.into.get(name)
 
     def _source(self, name: str, index: int | None) -> tuple[Any, ...]:
         op = self.op
         count = len(self.live)
-        if name in ("y", "residuals"):
+        if name not in op.names and (name == "y" or (name == "residuals" and op.reference is not None)):
             return (name,)
-        if name in ("index", "needs") and name not in op.names:
+        if name not in op.names and name in ("index", "needs"):
             return (name, index if name == "index" else self.live)
         if op.variadic and name == op.variadic:
             return ("args", count)
@@ -150,10 +150,7 @@ class Plan:
         return ("shape" if shape else "arg", position)
 
     def _pick(self, sources: list[tuple[Any, ...]]) -> Any:
-        for source in sources:
-            if source not in self.sources:
-                self.sources.append(source)
-        spots = [self.sources.index(source) for source in sources]
+        spots = [self.sources.setdefault(source, len(self.sources)) for source in sources]
         return None if not spots else spots[0] if len(spots) == 1 else operator.itemgetter(*spots)
 
     def _keeper(self) -> Callable[[Any, Any, Any], Any] | None:
@@ -195,11 +192,31 @@ class Plan:
         return kept[0] if self._alone() else tuple(kept)
 
 
-def _saved_by(rule: Callable[..., Any], what: str) -> list[str]:
-    """The names that a rule takes beside the cotangent: what is saved for it."""
+def no_rule(op: Op, name: str) -> str:
+    """What is said when a gradient is wanted for an argument without a rule."""
+    if name == "axis":
+        return (
+            f"{op.name}: an axis is a number, not a tensor; several tensors are given as a list, [a, b], and compared "
+            "with each other by tg.maximum and tg.minimum"
+        )
+    mend = "" if op.builtin else f", which has no rule: give it one with {op.name}.vjp({name}=lambda g: ...)"
+    return (
+        f"{op.name}: no gradient can flow into {name!r}{mend}; pass it as an array, or .detach() it, if none is meant"
+    )
+
+
+def saved_by(op: Op, rule: Callable[..., Any], name: str = "") -> list[str]:
+    """The names that a rule takes beside the cotangent: what is saved for it. No ``name``: it is the joint rule."""
+    what = f"{op.name}: the rule of {name!r}" if name else f"{op.name}: the joint rule"
     parameters = list(inspect.signature(rule).parameters.values())
     if not parameters or any(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters):
         raise TypeError(f"{what} must take the cotangent first, and by position what it saves: lambda g, y: ...")
+    first = parameters[0].name
+    if first in op.names and first != "g":
+        raise TypeError(
+            f"{what} must take the cotangent first, and then by name what it saves: lambda g, {first}: ..., "
+            f"not lambda {first}: ..."
+        )
     return [p.name for p in parameters[1:]]
 
 
@@ -239,64 +256,3 @@ def arguments(node: Node, operands: Sequence[Any]) -> tuple[list[Any], dict[str,
     given = dict(zip([op.names[i] for i in op.tensors], operands, strict=True))
     full = {name: given[name] if name in given else next(statics) for name in op.names}
     return [full[name] for name in op.positional], {name: full[name] for name in op.keywords}
-
-
-def checked_forward(op: Op) -> Callable[..., Any]:
-    """A user's forward function, held to giving arrays and to leaving its arguments as they are."""
-    forward = op.forward
-
-    @functools.wraps(forward)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        result = _lending(f"{op.name}: the forward function", forward, args, kwargs)
-        found = result[0] if op.reference is not None and isinstance(result, tuple) and len(result) == 2 else result
-        several = op.outputs is not None
-        if (several and isinstance(found, tuple) and all(map(is_array, found))) or (not several and is_array(found)):
-            for y in found if several else (found,):
-                if y.dtype.kind not in "fiub":
-                    raise _told(f"{op.name}: the forward function returned {y.dtype}; a tensor holds real numbers")
-            return result
-        if not several and type(found) in NUMBERS and not any(map(is_array, args)):  # of numbers alone: a number
-            return result
-        wanted = "a tuple of arrays" if several else "an array"
-        wanted = f"({wanted}, residuals)" if op.reference is not None else wanted
-        raise _told(f"{op.name}: the forward function must return {wanted}, it returned a {type(found).__name__}")
-
-    return checked
-
-
-def checked_rule(op: Op, name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's rule, held to giving an array or, recorded, a tensor, and to leaving what it is given as it is."""
-
-    @functools.wraps(rule)
-    def checked(*args: Any) -> Any:
-        part = _lending(f"{op.name}: the rule of {name!r}", rule, args, {})
-        if hasattr(part, "dtype"):
-            return part
-        raise TypeError(
-            f"{op.name}: the rule of {name!r} must return the cotangent of {name!r}, an array, "
-            f"it returned a {type(part).__name__}"
-        )
-
-    return checked
-
-
-def checked_joint(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's joint rule, held to leaving what it is given as it is."""
-    return functools.wraps(rule)(lambda *args: _lending(f"{op.name}: the joint rule", rule, args, {}))
-
-
-def _lending(what: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A user's function called with arrays that it cannot write into: others hold them too."""
-    try:
-        return function(*lent(args), **kwargs)
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        raise _told(f"{what} writes into an array that it was given: make a new one, x * 2 and not x *= 2") from error
-
-
-def _told(message: str) -> TypeError:
-    """An error that says all there is to say, and is not explained again."""
-    error = TypeError(message)
-    error.explained = True  # type: ignore[attr-defined]
-    return error

@@ -18,8 +18,9 @@ from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
 from tinygrad7.names import ARGUMENTS
 from tinygrad7.node import BIRTH, Node
-from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, checked_forward, checked_joint, checked_rule
+from tinygrad7.op import BOTH, LEFT, ONE, PICKED, REGISTRY, RIGHT, Op, no_rule, saved_by
 from tinygrad7.tensor import NUMPY, Tensor, value_of
+from tinygrad7.userop import checked_forward, checked_joint, checked_rule
 
 # ---- primitive ---------------------------------------------------------------------------------------------------
 
@@ -38,18 +39,23 @@ def primitive(
     """Register a function on arrays as an op: it is recorded, drawn, listed and tested from this one declaration.
 
     ``label``: its name in drawings. ``method``: the name under which it is a method of ``Tensor`` (True: its own
-    name; False: none). ``domain``: a function of a ``pick`` (see ``tinygrad7.domains``) that gives example arguments,
-    for the property tests; or a list of intervals, one for each argument. ``static``: arguments that never have a
-    gradient. ``ufunc``: whether NumPy's ufunc of the same name does for NumPy arrays what the forward function of this
-    elementwise op does, as quickly; then it is called without the function around it.
+    name, where tensors have nothing of that name; False: none). ``domain``: a function of a ``pick`` (see
+    ``tinygrad7.domains``) that gives example arguments, for the property tests; or a list of intervals, one for each
+    argument. ``static``: arguments that never have a gradient. ``ufunc``: whether NumPy's ufunc of the same name does
+    for NumPy arrays what the forward function of this package's elementwise op does, as quickly; then it is called
+    without the function around it.
 
     Rules follow under it, one for each argument that can have a gradient::
 
-        @tg.primitive("cube", domain=elementwise((-2, 2)))
+        @tg.primitive("cube", domain=[(-2, 2)])
         def cube(x):
             \"\"\"Third power.   y = x³      x̄ = 3 ȳ x²\"\"\"
             return x * x * x
         cube.vjp(x=lambda g, x: 3 * g * x * x)
+
+    A rule takes the cotangent ``g`` and then, by name, what is to be saved for it: an argument, ``y`` (the output,
+    unless an argument is called so), ``x_shape`` (the shape of an argument x); where the arguments are ``*xs`` also
+    ``index`` (which of them). A joint rule may name ``residuals`` and ``needs`` (which arguments need a gradient) too.
 
     With ``reference`` (the same computation in small ops) the function is a fused one: it returns ``(outputs,
     residuals)``, has one joint rule, ``f.joint_vjp(rule)``, which gives a gradient for each tensor argument (None
@@ -65,7 +71,13 @@ def primitive(
         op = Op(forward, label or forward.__name__.strip("_"), domain, reference, outputs)
         if not op.builtin:
             op.forward = checked_forward(op)
-        op.static, op.unrolls = frozenset(static), unrolls
+        unknown = [static] if isinstance(static, str) else sorted(set(static) - set(op.names))
+        if unknown:
+            raise TypeError(f"primitive: static={static!r} must be a tuple of arguments of {op.name}{op.signature}")
+        op.static = frozenset(static)
+        op.unrolls = unrolls or (
+            reference is not None and not op.builtin
+        )  # a user's may: gradients_by_step looks inside
         known = REGISTRY.get(op.name)
         if known is not None and known.builtin and known.module != op.module:
             raise ValueError(f"primitive: {op.name!r} is already an op of tinygrad7; choose another name")
@@ -94,29 +106,44 @@ def function(*, method: str | bool = True) -> Callable[[Any], Any]:
 
 
 def _publish(public: Any, name: str, method: str | bool) -> Any:
-    if not public.__module__.startswith("tinygrad7."):  # a user's op is a function; it does not change classes
-        return public
-    if isinstance(method, str):
-        setattr(Tensor, method, public)
-    elif method and not name.startswith("_"):
-        setattr(Tensor, name, public)
+    ours = public.__module__.startswith("tinygrad7.")
+    wanted = method if isinstance(method, str) else name if method and not name.startswith("_") else ""
+    if wanted and (ours or _free(wanted, insist=isinstance(method, str))):
+        setattr(Tensor, wanted, public)
     namesake = getattr(np, name, None)
-    if callable(namesake):
+    if ours and callable(namesake):
         NUMPY[namesake] = public
     return public
 
 
-def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **rules: Callable[..., Any]) -> Any:
+def _free(name: str, *, insist: bool) -> bool:
+    """Whether a user's op may become the method ``name``: what tensors have stays theirs."""
+    there = getattr(Tensor, name, None)
+    if there is None or not getattr(getattr(there, "op", None), "builtin", True):
+        return True
+    if insist:
+        raise ValueError(f"primitive: tensors have a method {name!r} already; choose another name, or method=False")
+    return False
+
+
+def _vjp(
+    public: Any, *unnamed: Any, into: dict[str, Callable[..., None]] | None = None, **rules: Callable[..., Any]
+) -> Any:
     """Give the derivative rule of each argument: ``multiply.vjp(a=lambda g, b: g * b, b=lambda g, a: g * a)``.
 
     ``into`` may add, for an argument, a function ``(buffer, g, ...)`` that adds the contribution in place.
     """
     op: Op = public.op
+    if unnamed:
+        raise TypeError(
+            f"{op.name}.vjp: name the argument that a rule is for, {op.name}.vjp({op.names[0]}=lambda g: ...)"
+        )
     unknown = sorted(set(rules) - set(op.names))
     if unknown:
         raise TypeError(f"{op.name}.vjp: {unknown} are not arguments of {op.name}{op.signature}")
     if not op.builtin:
         rules = {name: checked_rule(op, name, rule) for name, rule in rules.items()}
+    op.takes.update({name: saved_by(op, rule, name) for name, rule in rules.items()})
     op.rules.update(rules)
     op.into.update(into or {})
     if not op.lean:
@@ -128,9 +155,13 @@ def _vjp(public: Any, *, into: dict[str, Callable[..., None]] | None = None, **r
 
 
 def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
-    op.joint = rule if op.builtin else checked_joint(op, rule)
+    if op.variadic:
+        raise TypeError(f"{op.name}.joint_vjp: a fused op names each of its arguments, without *{op.variadic}")
     op.tensors = [i for i, name in enumerate(op.names) if name in op.positional and name not in op.static]
+    op.takes[""] = saved_by(op, rule)
+    op.joint = rule if op.builtin else checked_joint(op, rule)
     op.forget_plans()
+    op.plan((True,) * len(op.tensors))  # a rule that names something unknown is refused here
     return rule
 
 
@@ -243,7 +274,7 @@ def _general(op: Op) -> Any:
                 raw[i], wrap = value._data, True
                 if value._node is not None:
                     if i not in tensors:
-                        raise TypeError(_no_gradient(op, op.keywords[i - count] if op.variadic else op.names[i]))
+                        raise TypeError(no_rule(op, op.keywords[i - count] if op.variadic else op.names[i]))
                     recorded = True
             elif value is not None and i in tensors:
                 raw[i] = operand(value)
@@ -290,15 +321,6 @@ def _general(op: Op) -> Any:
         return watched(op, raw, done, state) if state.watch else done
 
     return call
-
-
-def _no_gradient(op: Op, name: str) -> str:
-    if name == "axis":
-        return (
-            f"{op.name}: an axis is a number, not a tensor; several tensors are given as a list, [a, b], and compared "
-            "with each other by tg.maximum and tg.minimum"
-        )
-    return f"{op.name}: no gradient can flow into {name!r}; pass it as an array, or .detach() it, if none is meant"
 
 
 def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

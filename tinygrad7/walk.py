@@ -108,7 +108,7 @@ def walk(
                 if parent not in owned:
                     old = bars[parent] = _buffer(parent, bar, old)
                     owned.add(parent)
-                before = old.copy() if watch else None
+                before: Any = old.copy() if watch else None  # type: ignore[union-attr]
                 _add_into(into, old, bar, pick, saved)
                 if watch and finite(bar, before) and not finite(old):
                     report_sum(node, parent, before, bar)
