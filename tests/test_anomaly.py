@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
+from tests.test_primitive import forget  # noqa: F401 (a fixture)
 from tinygrad7 import messages
 from tinygrad7.context import chain
 from tinygrad7.op import REGISTRY
@@ -181,3 +182,55 @@ def test_a_users_file_beside_the_package_is_the_users() -> None:
     spoilt = compile("tg.log(x)", beside, "eval")
     with tg.detect_anomaly(), np.errstate(all="ignore"), pytest.raises(tg.AnomalyError, match="_mine/train.py:1"):
         eval(spoilt, {"tg": tg, "x": tg.tensor([-1.0], requires_grad=True)})
+
+
+def test_under_create_graph_the_rule_is_named_with_the_op_inside_it() -> None:
+    x = leaf([0.0, 1.0])
+    with tg.detect_anomaly(), tg.step(2):
+        y = tg.sqrt(x)
+    for again in (
+        lambda: tg.gradients(y.sum(), x, create_graph=True),
+        lambda: tg.gradients(tg.checkpoint(lambda v: tg.sqrt(v), x).sum(), x, create_graph=True),
+        lambda: tg.hvp(lambda v: tg.sqrt(v).sum(), x, leaf([1.0, 1.0])),
+    ):
+        with tg.detect_anomaly(), pytest.raises(tg.AnomalyError) as caught:
+            again()
+        message = str(caught.value)
+        assert message.startswith("the rule of sqrt gave the first gradient that is not finite, backward")
+        assert message.count("the rule of") == 1 and "\n  in it, divide gave the first value" in message
+        assert "0 nan, 1 inf" in message
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_fused_net_names_the_time_step(reverse: bool) -> None:
+    x = leaf(np.array([0.0, 0.0, 1.0, 0.0])[:, None, None])
+    u, w = leaf([[1e200]]), leaf([[1e200]])
+    with tg.detect_anomaly(), tg.scope("net"), pytest.raises(tg.AnomalyError) as caught:
+        tg.rnn(x, None, u, w, nonlinearity="relu", reverse=reverse)
+    assert f"rnn gave the first value that is not finite, forward in net/t={1 if reverse else 3}, at " in str(
+        caught.value
+    )
+
+
+def test_a_sum_that_overflows_in_a_shared_buffer_is_noticed() -> None:
+    w = tg.tensor(np.ones(2, np.float16), requires_grad=True, name="w")
+    for use in (lambda: w[0], lambda: tg.take(w, [0]).sum()):
+        with (
+            tg.detect_anomaly(),
+            pytest.raises(tg.AnomalyError, match="to the gradient of leaf 'w' gave the first value"),
+        ):
+            ((use() * 40000).astype("float32") + (use() * 40000).astype("float32")).backward()
+
+
+@pytest.mark.usefixtures("forget")
+def test_every_cotangent_of_an_op_of_several_outputs_is_described() -> None:
+    @tg.primitive(outputs=2)
+    def twice(x: Any) -> Any:
+        return x * 1.0, x * 2.0
+
+    twice.vjp(x=lambda g, x: (g[0] + g[1]) / x)
+    with tg.detect_anomaly():
+        a, b = twice(leaf([0.0, 1.0]))
+        with pytest.raises(tg.AnomalyError) as caught:
+            (a + b).sum().backward()
+    assert str(caught.value).count("\n  cotangent: (2,) float64") == 2

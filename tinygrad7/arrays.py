@@ -10,6 +10,7 @@ from tinygrad7.backend import Array, is_array, to_device
 from tinygrad7.context import STATE, check_dtype
 
 NUMBERS = frozenset({int, float, bool})  # the Python numbers that ops take as they are
+_PLAIN = frozenset(map(np.dtype, "?bBhHiIlLqQefd"))  # the dtypes that tensors may have
 
 
 def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:
@@ -49,8 +50,16 @@ def _from_python(value: Any, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise TypeError(_no_number(value, array))
     if dtype is None and array.dtype.kind == "f" and not hasattr(value, "__array__"):
-        return array.astype(STATE.get().dtype)
+        strong = [d for d in _dtypes(value) if d.kind == "f"]
+        return array.astype(np.result_type(*strong) if strong else STATE.get().dtype)
     return array
+
+
+def _dtypes(value: Any) -> set[np.dtype]:
+    """The dtypes of the arrays, tensors and NumPy scalars in nested lists; Python numbers have none."""
+    if isinstance(value, list | tuple):
+        return set().union(*[_dtypes(v) for v in value if type(v) not in NUMBERS])
+    return {np.dtype(value.dtype)} if hasattr(value, "dtype") else set()
 
 
 def _no_number(value: Any, array: np.ndarray) -> str:
@@ -67,7 +76,7 @@ def _no_number(value: Any, array: np.ndarray) -> str:
 
 def operand(value: Any) -> Any:
     """A raw operand as the forward function takes it: numbers and arrays stay, lists become what ``tensor`` reads."""
-    if type(value) in NUMBERS or type(value) is np.ndarray:
+    if type(value) in NUMBERS or (type(value) is np.ndarray and value.dtype in _PLAIN):
         return value
     if is_array(value) and not isinstance(value, np.ndarray):  # a NumPy scalar, a CuPy array
         return value

@@ -261,14 +261,14 @@ class default_dtype(Setting):
 
 
 def check_dtype(dtype: Any) -> np.dtype:
-    """``dtype`` as a ``numpy.dtype``; raises ``TypeError`` for one that tensors cannot have."""
+    """``dtype`` as a ``numpy.dtype`` of this machine's byte order; ``TypeError`` for one that tensors cannot have."""
     try:
         found = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"{dtype!r} is no dtype: use 'float32', 'float64', numpy.int64, ...") from None
     if found.kind not in "fiub" or found.itemsize > 8:
         raise TypeError(f"a tensor cannot have dtype {found}: use float16, float32, float64, an integer or bool")
-    return found  # type: ignore[no-any-return]
+    return found.newbyteorder("=")  # type: ignore[no-any-return]
 
 
 class scope:

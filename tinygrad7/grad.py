@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad7.arrays import as_array
 from tinygrad7.backend import writable_array, xp
 from tinygrad7.context import Scope, Setting
-from tinygrad7.messages import played_twice
+from tinygrad7.messages import AnomalyError, played_twice, report_recorded
 from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.ops.convert import astype
@@ -43,7 +43,10 @@ def walk_recorded(tape: list[Any], bars: dict[Any, Any], wanted: set[Any], ends:
             if plan.segment is not None:
                 bars.update(plan.segment.pull(fill(node, bar), bars, recorded=True))
                 continue
-            pairs = _joint_recorded(node, bar) if plan.joint else _rules_recorded(node, bar, needed)
+            try:
+                pairs = list(_joint_recorded(node, bar) if plan.joint else _rules_recorded(node, bar, needed))
+            except AnomalyError as error:
+                report_recorded(node, error)
             for parent, contribution in pairs:
                 if parent not in needed:
                     continue

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ class AnomalyError(ArithmeticError):
     """Raised under ``detect_anomaly``. ``output`` is the tensor that went wrong (forward), ready to be drawn."""
 
     output: Any = None
+    blamed = False  # does it say already whose derivative rule it was?
 
 
 def describe(value: Any) -> str:
@@ -49,22 +52,34 @@ def explain(name: str, args: tuple[Any, ...], error: Exception) -> Exception:
     elif (isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError)) or (
         name == "matmul" and not all(is_array(a) for a in arrays)
     ):
-        new = ShapeError(f"{name}: {_mend(name, arrays, error)} (met {found})")
+        new = ShapeError(f"{name}: {_mend(name, args, error)} (met {found})")
     elif isinstance(error, IndexError):
-        new = IndexError(f"{name}: {error} (met {found})")
+        new = IndexError(f"{name}: {_in_our_words(name, args, error)} (met {found})")
     elif isinstance(error, OverflowError):
         new = OverflowError(f"{name}: {error} (met {found})")
     elif isinstance(error, TypeError | AttributeError):
-        new = TypeError(f"{name}: {error} (met {found})")
+        new = TypeError(f"{name}: {_in_our_words(name, args, error)} (met {found})")
     else:
         return error
     new.explained = True  # type: ignore[attr-defined]
     return new
 
 
-def _mend(name: str, arrays: list[Any], error: Exception) -> str:
+def told(name: str, f: Callable[..., Any], *args: Any) -> Any:
+    """``f(*args)`` of NumPy's, with its errors told as those of ``name``."""
+    try:
+        return f(*args)
+    except Exception as error:
+        raise explain(name, args, error) from error
+
+
+def _mend(name: str, args: tuple[Any, ...], error: Exception) -> str:
+    said = _in_our_words(name, args, error)
+    arrays = [value_of(a) for a in args]
     shapes = [a.shape for a in arrays if is_array(a)]
-    if "broadcast" in str(error) and len(shapes) == 2:
+    if said != str(error):
+        return said
+    if "broadcast" in said and len(shapes) == 2:
         a, b = shapes
         return (
             f"shapes {a} and {b} do not broadcast: compared from the right, sizes must be equal or 1; "
@@ -79,6 +94,67 @@ def _mend(name: str, arrays: list[Any], error: Exception) -> str:
             f"shapes {a} and {b} cannot be multiplied: the last axis of a ({a[-1]}) must equal the "
             f"{'second to last' if len(b) > 1 else 'only'} axis of b ({inner}); transpose one with .T?"
         )
+    return said
+
+
+OUT_OF_BOUNDS = "axis {0} is out of bounds: shape {shape} has {1} axes, counted from 0, or from the end with -1"
+
+# What NumPy says (a pattern), and what is said in its place, by which ops ("": by all). {0}, {1}: what the pattern
+# found; {shape}: that of the first array; {args[1]}: the second argument.
+_IN_OUR_WORDS = (
+    ("stack", r"axis (-?\d+) is out of bounds for array of dimension (\d+)",
+     "axis {0} is out of bounds: parts of shape {shape} give {1} axes, counted from 0, or from the end with -1"),
+    ("", r"axis (-?\d+) is out of bounds for array of dimension (\d+)", OUT_OF_BOUNDS),
+    ("", "duplicate value in 'axis'", "an axis comes twice in {args[1]}"),
+    ("reshape", r"cannot reshape array of size (\d+)",
+     "cannot reshape array of size {0} into shape {args[1]}: the sizes must multiply to {0}; -1 stands for what is left"),
+    ("reshape", "can only specify one unknown dimension", "only one size can be -1, but in {args[1]} there are more"),
+    ("broadcast_to", "broadcast together|more dimensions than allowed",
+     "shape {shape} cannot be stretched to {args[1]}: compared from the right, sizes must be equal or 1; "
+     "insert an axis with x[:, None]"),
+    ("broadcast_to", "must be non-negative", "a size cannot be negative, as in {args[1]}"),
+    ("concatenate", r"along dimension (\d+), the array at index (\d+) has size (\d+) and the array at index (\d+) has "
+     r"size (\d+)", "along axis {0}, part {1} has size {2} and part {3} has {4}; sizes may differ only along the axis "
+     "of joining"),
+    ("concatenate", r"the array at index (\d+) has (\d+) dimension\(s\) and the array at index (\d+) has (\d+)",
+     "part {0} has {1} axes and part {2} has {3}; give each the same number, with x[None], or use tg.stack"),
+    ("concatenate", "zero-dimensional arrays", "numbers have no axis to be joined along; use tg.stack"),
+    ("stack", "must have the same shape", "all parts must have one shape; tg.concatenate joins along an axis they have"),
+    ("getitem", r"index (-?\d+) is out of bounds for axis (\d+) with size (\d+)",
+     "index {0} is out of bounds: axis {1} of shape {shape} has {2} places, counted from 0, or from the end with -1"),
+    ("getitem", r"too many indices for array: array is \d+-dimensional, but (\d+) were indexed",
+     "too many indices: {0} for shape {shape}, which takes one an axis; None in an index makes a new axis"),
+    ("getitem", r"along axis (\d+); size of axis is (\d+) but size of corresponding boolean axis is (\d+)",
+     "a mask must be as long as what it chooses from: along axis {0} of shape {shape} that is {1}, and it has {2}"),
+    ("getitem", r"indexing arrays could not be broadcast together with shapes (.*?) *$",
+     "index arrays of shapes {0} do not broadcast: they are read side by side, one element of each for one place"),
+    ("getitem", "only integers, slices",
+     "an index is made of integers, slices, None, ... and integer or boolean arrays, not of {args[1]}"),
+    ("einsum", "included output subscript '(.)' which never", "the output names '{0}', which stands in no operand"),
+    ("einsum", "includes output subscript '(.)' multiple", "the output names '{0}' twice; each letter is one axis of it"),
+    ("einsum", "invalid subscript '(.)'", "'{0}' is no subscript: they are letters, with ',', '...' and '->' between"),
+    ("var std", "did not contain a loop", "ddof is a number, not {args[2]}"),
+    ("argmax", "empty sequence", "nothing has no largest element: axis {args[1]} of shape {shape} is empty"),
+    ("argmin", "empty sequence", "nothing has no smallest element: axis {args[1]} of shape {shape} is empty"),
+    ("zeros ones full", "negative dimensions", "a size cannot be negative, as in {args[0]}"),
+    ("eye normal uniform", "negative dimensions", "a size cannot be negative"),
+    ("full", "could not broadcast", "the value must be one number, or fit into shape {args[0]}"),
+    ("arange", "not supported for inputs", "start, stop and step are numbers"),
+    ("normal", "scale < 0", "std must be 0 or more, not {args[1]}"),
+    ("uniform", "high - low < 0", "low must not be above high, but {args[0]} is above {args[1]}"),
+    ("", r"'(\w+)' object cannot be interpreted as an integer|expected a sequence of integers",
+     "sizes, axes and shifts are whole numbers, or tuples of them"),
+    ("", "did not contain a loop with signature matching types", "operands are numbers and arrays of numbers"),
+)  # fmt: skip
+
+
+def _in_our_words(name: str, args: tuple[Any, ...], error: Exception) -> str:
+    """NumPy's message as the op ``name`` says it: with the shape that it met, and what would mend it."""
+    for ops, pattern, ours in _IN_OUR_WORDS:
+        found = re.search(pattern, str(error)) if not ops or name in ops.split() else None
+        if found:
+            shape = next((value_of(a).shape for a in args if is_array(value_of(a))), ())
+            return ours.format(*found.groups(), shape=shape, args=[describe(a) for a in args])
     return str(error)
 
 
@@ -122,29 +198,56 @@ def finite(*values: Any) -> bool:
     return True
 
 
-def report_forward(name: str, operands: Any, outputs: list[Any], scope: Scope | None, where: str) -> str:
-    """The first value that is not finite came out of a forward function."""
+def report_forward(
+    name: str, operands: Any, outputs: list[Any], scope: Scope | None, where: str, *, unrolls: bool = False
+) -> str:
+    """The first value that is not finite came out of a forward function (which ``unrolls``: at which time step)."""
+    if unrolls:
+        scope = Scope(scope, "t", _first_bad(outputs[0]), kind="step")
     lines = [f"{name} gave the first value that is not finite, forward{in_scope(scope)}, at {where}"]
     lines += [f"  operand {i}: {statistics(a)}" for i, a in enumerate(operands)]
     lines += [f"  result:    {statistics(a)}" for a in outputs]
     return "\n".join(lines)
 
 
+def _first_bad(y: Any) -> int:
+    """The time step of outputs (T, ...) at which they first were not finite; run backwards in time, the last one."""
+    values = to_numpy(y)
+    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    return int(bad[0] if not len(bad) or bad[-1] == len(values) - 1 else bad[-1])
+
+
 def report_backward(node: Node, bar: Any, contribution: Any) -> None:
     """Raise: the first value that is not finite came out of a derivative rule. The node is marked for drawings."""
-    scope = node.scope
-    where = scope.name if scope is not None and scope.kind == "line" else "unknown (record under detect_anomaly too)"
-    parent = scope.parent if scope is not None and scope.kind == "line" else scope
-    node.scope = Scope(parent, where, kind="line", bad=True)
     saved = [a for a in node.plan.values(node.saved) if is_array(a)]
     lines = [
-        f"the rule of {node.plan.op.name} gave the first gradient that is not finite, backward"
-        f"{in_scope(scope)}, for the op recorded at {where}",
-        f"  cotangent: {statistics(bar)}",
+        _blamed(node),
+        *[f"  cotangent: {statistics(b)}" for b in (bar if isinstance(bar, tuple) else (bar,))],
         *[f"  saved {i}:   {statistics(a)}" for i, a in enumerate(saved)],
         f"  gradient:  {statistics(contribution)}",
     ]
     raise AnomalyError("\n".join(lines))
+
+
+def report_recorded(node: Node, error: AnomalyError) -> None:
+    """Raise: under ``create_graph`` an op within a derivative rule gave the first value that is not finite."""
+    if not getattr(error, "blamed", False):
+        new = AnomalyError(f"{_blamed(node)}\n  in it, {error}")
+        new.output, new.blamed = error.output, True
+        raise new from None
+    raise error
+
+
+def _blamed(node: Node) -> str:
+    """Whose rule it was, and where that op was recorded; the node is marked."""
+    scope = node.scope
+    where = scope.name if scope is not None and scope.kind == "line" else "unknown (record under detect_anomaly too)"
+    parent = scope.parent if scope is not None and scope.kind == "line" else scope
+    node.scope = Scope(parent, where, kind="line", bad=True)
+    return (
+        f"the rule of {node.plan.op.name} gave the first gradient that is not finite, backward{in_scope(scope)}, "
+        f"for the op recorded at {where}"
+    )
 
 
 def report_sum(node: Node, parent: Node | Leaf, old: Any, contribution: Any) -> None:

@@ -199,10 +199,9 @@ def no_rule(op: Op, name: str) -> str:
             f"{op.name}: an axis is a number, not a tensor; several tensors are given as a list, [a, b], and compared "
             "with each other by tg.maximum and tg.minimum"
         )
-    mend = "" if op.builtin else f", which has no rule: give it one with {op.name}.vjp({name}=lambda g: ...)"
-    return (
-        f"{op.name}: no gradient can flow into {name!r}{mend}; pass it as an array, or .detach() it, if none is meant"
-    )
+    lacking = not op.builtin and name not in op.static
+    mend = f", which has no rule: give it one with {op.name}.vjp({name}=lambda g: ...), or" if lacking else ";"
+    return f"{op.name}: no gradient can flow into {name!r}{mend} pass it as an array, or .detach() it, if none is meant"
 
 
 def saved_by(op: Op, rule: Callable[..., Any], name: str = "") -> list[str]:

@@ -390,10 +390,11 @@ def watched(op: Op, operands: Any, result: Any, state: State) -> Any:
                 t._node.parents[0].scope = scope
     if not bad:
         return result
-    raise _anomaly(op.name, operands, outputs, state.scope, where)  # no name holds it here: a frame in a cycle stays
+    raise _anomaly(op, operands, outputs, state.scope, where)  # no name holds it here: a frame in a cycle stays
 
 
-def _anomaly(name: str, operands: Any, outputs: tuple[Tensor, ...], scope: Any, where: str) -> AnomalyError:
-    error = AnomalyError(report_forward(name, operands, [t._data for t in outputs], scope, where))
+def _anomaly(op: Op, operands: Any, outputs: tuple[Tensor, ...], scope: Any, where: str) -> AnomalyError:
+    values = [t._data for t in outputs]
+    error = AnomalyError(report_forward(op.name, operands, values, scope, where, unrolls=op.unrolls and op.builtin))
     error.output = outputs[0]
     return error

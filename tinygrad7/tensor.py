@@ -1,7 +1,7 @@
 """``Tensor``: an array and, where it needs a gradient, the node that it came from.
 
 Ops attach themselves as methods when they are registered (``tape.primitive``); editors and type checkers read them in
-``methods.py``, which a test holds against the registry.
+``methods.py``, which a test holds against the registry. ``t.backward`` comes from ``grad.py``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Tensor(Methods):
         raise AttributeError("t.data is read-only, so that recorded values stay true: write with t.assign(value)")
 
     def numpy(self) -> np.ndarray:
-        """The value as a read-only NumPy array, copied from the device if need be."""
+        """The value as a read-only NumPy array, copied from the device if need be.
+
+        Of a leaf on the CPU it is a view: ``assign`` and optimizer steps show in it; ``t.numpy().copy()`` keeps it."""
         view = to_numpy(self._data).view()
         view.flags.writeable = False
         return view
@@ -140,7 +142,9 @@ class Tensor(Methods):
             self._info = name
 
     def detach(self) -> Tensor:
-        """The same value as a constant: gradients stop here, and drawings show the cut."""
+        """The same value as a constant: gradients stop here, and drawings show the cut.
+
+        It shares memory: ``assign`` and optimizer steps show in it; ``tg.tensor(t)`` is a copy."""
         if self._node is None:
             return self
         return Tensor(self._data, None, Cut(self._node))
@@ -188,12 +192,16 @@ class Tensor(Methods):
         """Write ``value`` into this leaf or constant; shape must match, dtype is converted. Returns the tensor.
 
         Graphs recorded before, whose rules saved the old value, refuse to run backward: see ``docs/decisions.md``.
+        Raises ``ValueError`` for a recorded result or another shape.
         """
         if isinstance(self._node, Node):
             raise ValueError("assign: a recorded result cannot be changed; only leaves and constants can")
         new = value._data if isinstance(value, Tensor) else as_array(value, self.dtype, self.device)
         if new.shape != self.shape:
-            raise ValueError(f"assign: the tensor has shape {self.shape}, the value {new.shape}")
+            raise ValueError(
+                f"assign: the tensor has shape {self.shape}, the value {new.shape}; a tensor keeps its shape: write "
+                "t = tg.tensor(value) for one of another"
+            )
         if device_of(new) != self.device:
             new = to_device(new, self.device)
         if isinstance(self._node, Leaf):

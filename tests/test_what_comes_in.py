@@ -1,0 +1,60 @@
+"""What comes in from outside: dtypes of nested lists, byte orders, what no tensor can hold, what assign takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad7 as tg
+from tests.helpers import leaf
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        ([1.0, 2], "float32"),
+        ([[1.0], [2.0]], "float32"),
+        ([np.float64(1), 2.0], "float64"),
+        ([1.0, np.float32(2)], "float32"),
+        ([np.float16(1), np.float16(2)], "float16"),
+        ([np.float32(1), np.float64(2)], "float64"),
+        ([[np.ones(2)], [np.ones(2)]], "float64"),
+        ([np.int8(1), 2.5], "float32"),
+        ([1, 2], "int64"),
+        ([np.int8(1)], "int8"),
+        ([], "float32"),
+    ],
+)
+def test_python_numbers_are_weak_in_lists_too(value: Any, dtype: str) -> None:
+    assert tg.tensor(value).dtype == dtype
+    if dtype == "float64":
+        assert (tg.tensor(np.ones(2, np.float32)) * value).dtype == dtype
+
+
+@pytest.mark.host
+def test_tensors_in_lists_are_strong() -> None:
+    assert tg.tensor([tg.tensor(1.0, dtype="float64"), 2.0]).dtype == "float64"
+
+
+def test_a_tensor_has_the_byte_order_of_the_machine() -> None:
+    x = tg.tensor([1.0, 2.0], dtype=">f4", requires_grad=True)
+    (x * x).sum().backward()
+    assert x.dtype == np.float32 and x.dtype.isnative and x.grad.dtype == x.dtype
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    "value", [np.array([1j]), np.array([1], object), np.array([1], "m8[s]"), np.ones(1, np.longdouble)], ids=str
+)
+def test_what_no_tensor_can_hold_is_refused_beside_a_constant_too(value: Any) -> None:
+    x = tg.tensor([1.0])
+    for call in (lambda: x * value, lambda: value * x, lambda: tg.concatenate([x, value]), lambda: tg.tanh(value)):
+        with pytest.raises(TypeError, match=f"a tensor cannot have dtype {value.dtype}".replace("[", r"\[")):
+            call()
+
+
+def test_assign_says_that_a_tensor_keeps_its_shape() -> None:
+    with pytest.raises(ValueError, match=r"assign: the tensor has shape \(3,\), the value \(2,\); a tensor keeps its"):
+        leaf().assign([1.0, 2.0])
