@@ -33,19 +33,22 @@ def block(kind: str, after: str = "") -> str:
     return found[1]
 
 
-def test_the_readmes_example_prints_what_it_shows(tmp_path: Path) -> None:
-    code = block("python")
+@pytest.mark.parametrize("after", ["", "An op of your own"], ids=["unrolled", "own op"])
+def test_the_readmes_examples_print_what_they_show(after: str, tmp_path: Path) -> None:
+    code = block("python", after)
     assert len([line for line in code.splitlines() if line.strip()]) <= 16
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
     run = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "example.py"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout == block("text")
-    assert (tmp_path / "unrolled.svg").read_text(encoding="utf-8").count("t = ") >= 6
+    assert run.stdout == block("text", after)
+    if not after:
+        assert (tmp_path / "unrolled.svg").read_text(encoding="utf-8").count("t = ") >= 6
 
 
 def test_ci_runs_the_readmes_own_test_command() -> None:
