@@ -2,8 +2,9 @@
 
 ``install()`` puts a module ``cupy`` into ``sys.modules``. Its arrays hold NumPy arrays, and do only what the real ones
 do (``tests/data/cupy_api.json``, recorded from the wheel by ``record_cupy.py``): a name or keyword that CuPy lacks is
-an error, and so are an implicit conversion to NumPy, a NumPy array as operand or index, and arrays of two devices
-together. Reductions and single elements are 0-d arrays. ``counts`` counts transfers and launches.
+an error, and so are an implicit conversion to NumPy, a NumPy array, list or tuple as operand, an array that is not on
+the current device, and what CuPy leaves out of NumPy's functions (``REFUSED`` below). An integer array as index wraps
+round. Reductions and single elements are 0-d arrays. ``counts`` counts transfers and launches.
 """
 
 from __future__ import annotations
@@ -26,13 +27,29 @@ DEVICES = 2
 counts = {"to device": 0, "to host": 0, "launches": 0}
 _current = threading.local()
 
+KINDS = "biufc"  # of dtypes
 PLAIN = {"ndim", "size", "shape", "may_share_memory", "shares_memory", "result_type", "can_cast", "isscalar"}
 VIEWS = {
     "asarray", "reshape", "transpose", "swapaxes", "moveaxis", "rollaxis", "expand_dims", "squeeze", "broadcast_to",
     "ravel", "view", "atleast_1d", "atleast_2d", "broadcast_arrays", "diagonal", "split", "array_split",
     "permute_dims", "flip", "sliding_window_view", "as_strided",
 }  # fmt: skip
-ENTRANCES = {"array", "asarray"}  # take host arrays: a transfer, asked for by name
+MAKERS = {"zeros", "ones", "empty", "full", "arange", "eye", "identity", "linspace", "indices", "tri"}  # of no array
+JOINERS = {"concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"}  # of a sequence of arrays
+CONVERTERS = {"isclose", "allclose", "einsum"}  # the real ones call asanyarray: a host array is moved without a word
+REDUCTIONS = {
+    "sum", "prod", "max", "min", "amax", "amin", "mean", "var", "std", "any", "all", "argmax", "argmin", "cumsum",
+    "cumprod", "nansum", "nanmax", "nanmin", "ptp",
+}  # fmt: skip
+SCATTERED = {  # what f.at can do: dtypes by function; the real ones have no others
+    "add": "int32 int64 uint32 uint64 float16 float32 float64",
+    "subtract": "int32 uint32",
+    "maximum": "int32 int64 uint32 uint64 float32 float64",
+    "minimum": "int32 int64 uint32 uint64 float32 float64",
+    "bitwise_and": "int32 int64 uint32 uint64",
+    "bitwise_or": "int32 int64 uint32 uint64",
+    "bitwise_xor": "int32 int64 uint32 uint64",
+}
 IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
 )
@@ -52,6 +69,8 @@ def counting() -> Any:
 
 def check_call(where: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Raise for a keyword, or a number of arguments, that the recorded signature of the real thing does not have."""
+    if name == "matmul" and len(args) > 2:  # the record has *args; the third positional one is not ``out``
+        raise TypeError("matmul() takes two positional arguments; out= is given by name")
     known = API[where][name] or []
     if "**kwargs" in known or any(p.startswith("**") for p in known):
         return
@@ -63,11 +82,34 @@ def check_call(where: str, name: str, args: tuple[Any, ...], kwargs: dict[str, A
         raise TypeError(f"{where}.{name}() takes {len(known)} arguments ({known}), got {len(args)}")
 
 
+def refuse(f: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise for what NumPy does and CuPy does not, by the place in CuPy's own source where it fails."""
+    first = args[0] if args else None
+    if isinstance(f, np.ufunc) or (getattr(f, "__module__", "") == "_operator" and not f.__name__.endswith("item")):
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, list | tuple | str | bytes):
+                raise TypeError(f"Unsupported type {type(value)}")
+    elif name in JOINERS:
+        for part in first if isinstance(first, list | tuple) else [first]:
+            if not isinstance(part, ndarray | np.ndarray):
+                raise TypeError("Only cupy arrays can be concatenated")
+    elif name == "where" and not isinstance(first, ndarray | np.ndarray | np.bool_):
+        raise AttributeError(f"{type(first).__name__!r} object has no attribute 'astype'")
+    elif name == "array_equal" and any(isinstance(a, list | tuple | int | float) for a in args):
+        raise AttributeError("'list' object has no attribute 'shape'")
+    elif name in API["cupy"] and name not in MAKERS | PLAIN | CONVERTERS and isinstance(first, list | tuple):
+        raise AttributeError(f"{type(first).__name__!r} object has no attribute {name!r}")
+    elif name == "norm" and isinstance(first, list | tuple):
+        raise AttributeError(f"{type(first).__name__!r} object has no attribute 'dtype'")
+    if name in REDUCTIONS and isinstance(first, ndarray) and not first.ndim:
+        axis = args[1] if len(args) > 1 else kwargs.get("axis")
+        if axis is not None and axis != ():
+            raise np.exceptions.AxisError(f"axis {axis} is out of bounds for array of dimension 0")
+
+
 def unwrap(value: Any) -> Any:
     """What the host computes with in place of ``value``; raises for what the device could not read."""
     if isinstance(value, ndarray):
-        if value._device != current_device():
-            raise RuntimeError(f"array of device {value._device} used while device {current_device()} is current")
         return value._a
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {type(value)}")
@@ -84,24 +126,69 @@ def wrap(value: Any) -> Any:
     return value
 
 
-def _on_device_of(args: Any) -> Any:
-    """CuPy runs a kernel on the current device; arrays of one other device switch to it, two devices do not mix."""
-    places = {a._device for a in args if isinstance(a, ndarray)}
-    if len(places) > 1:
-        raise ValueError(f"Array device must be same as the current device: arrays on devices {sorted(places)}")
-    return Device(places.pop()) if places else Device(current_device())
+def _check_places(args: Any) -> None:
+    """A kernel runs on the current device, whatever device its arrays are on (here: no device can read another's)."""
+    for a in args:
+        if isinstance(a, ndarray) and a._device != current_device():
+            raise ValueError(
+                f"The device where the array resides ({a._device}) is different from the current device "
+                f"({current_device()}). Peer access is unavailable between these devices."
+            )
 
 
 def call(f: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    refuse(f, name, args, kwargs)
     flat = [b for a in (*args, *kwargs.values()) for b in (a if isinstance(a, list | tuple) else (a,))]
-    with _on_device_of(flat):
-        counts["launches"] += name not in VIEWS
-        out = kwargs.get("out")
-        with np.errstate(all="ignore"):  # a kernel does not warn
-            result = f(*[unwrap(a) for a in args], **{k: unwrap(v) for k, v in kwargs.items()})
-        if out is not None:
-            return out
-        return result if name in PLAIN else wrap(np.asarray(result) if isinstance(result, bool) else result)
+    if name in VIEWS:  # no kernel: the result is where the array is
+        with Device(next((a._device for a in flat if isinstance(a, ndarray)), current_device())):
+            return _computed(f, name, args, kwargs)
+    _check_places(flat)
+    counts["launches"] += 1
+    return _computed(f, name, args, kwargs)
+
+
+def _computed(f: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    out = kwargs.get("out")
+    with np.errstate(all="ignore"):  # a kernel does not warn
+        result = f(*[unwrap(a) for a in args], **{k: unwrap(v) for k, v in kwargs.items()})
+    if out is not None:
+        return out
+    return result if name in PLAIN else wrap(np.asarray(result) if isinstance(result, bool) else result)
+
+
+def _wrapped(a: ndarray, index: Any) -> Any:
+    """``index`` into ``a`` as CuPy reads it: arrays of integers modulo the axis; no objects that have __index__."""
+    parts = index if isinstance(index, tuple) else (index,)
+    for part in parts:
+        if not isinstance(part, ndarray | np.ndarray | np.number | np.bool_ | int | slice | list | tuple | str):
+            if part is not None and part is not Ellipsis:
+                raise IndexError(
+                    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean "
+                    "arrays are valid indices"
+                )
+    widths = [_axes_of(part) for part in parts]
+    found: list[Any] = []
+    axis = 0
+    for part, width in zip(parts, widths, strict=True):
+        if part is Ellipsis:
+            width = a.ndim - sum(widths)
+        elif isinstance(part, ndarray) and part.dtype.kind in "iu" and axis < a.ndim and a.shape[axis]:
+            part = part._like(part._a.astype(np.int64) % a.shape[axis])
+        found.append(part)
+        axis += width
+    return tuple(found) if isinstance(index, tuple) else found[0]
+
+
+def _axes_of(part: Any) -> int:
+    """How many axes one part of an index takes."""
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if isinstance(part, ndarray) and part.dtype.kind == "b" else 1
+
+
+def _is_view(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return not any(isinstance(part, ndarray | list | bool | np.bool_) for part in parts)
 
 
 class Device:
@@ -118,6 +205,10 @@ class Device:
 
     def __exit__(self, *exception: object) -> None:
         _current.id = self._before.pop()
+
+    def use(self) -> Device:
+        _current.id = self.id
+        return self
 
     def synchronize(self) -> None:
         pass
@@ -143,6 +234,8 @@ class ndarray:
 
     @classmethod
     def _of(cls, a: np.ndarray) -> ndarray:
+        if a.dtype.kind not in KINDS or a.dtype.itemsize > (16 if a.dtype.kind == "c" else 8):
+            raise TypeError(f"Unsupported dtype {a.dtype}")
         self = object.__new__(cls)
         self._a, self._device = a, current_device()
         return self
@@ -211,12 +304,15 @@ class ndarray:
         return getattr(module, function.__name__)(*args, **kwargs)
 
     def __getitem__(self, index: Any) -> Any:
-        return call(operator.getitem, "view", (self, index), {})
+        try:
+            return call(operator.getitem, "view" if _is_view(index) else "take", (self, _wrapped(self, index)), {})
+        except IndexError as error:
+            raise IndexError(str(error)[:1].upper() + str(error)[1:]) from None
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if not isinstance(value, ndarray | np.generic | int | float | bool):
             raise ValueError(f"non-scalar {type(value).__name__} cannot be used for fill")
-        call(operator.setitem, "setitem", (self, index, value), {})
+        call(operator.setitem, "setitem", (self, _wrapped(self, index), value), {})
 
 
 def _restore(a: np.ndarray) -> ndarray:
@@ -294,9 +390,15 @@ class ufunc:
         return call(self._ufunc, self.__name__, args, kwargs)
 
     def at(self, a: ndarray, indices: Any, b: Any = None) -> None:
-        call(self._ufunc.at, self.__name__, (a, indices) if b is None else (a, indices, b), {})
+        if self.__name__ not in SCATTERED:
+            raise NotImplementedError(f"`{self.name}.at` is not supported yet")
+        if not _is_view(indices) and str(a.dtype) not in SCATTERED[self.__name__].split():
+            raise TypeError(f"cupy.{self.__name__}.at only supports {SCATTERED[self.__name__]} as data type")
+        call(self._ufunc.at, f"{self.__name__}.at", (a, _wrapped(a, indices), *(() if b is None else (b,))), {})
 
     def reduce(self, array: ndarray, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        if self.__name__ not in ("add", "multiply"):
+            raise NotImplementedError(f"`{self.name}.reduce` is not supported yet")
         return call(
             self._ufunc.reduce, self.__name__, (array, axis), {"dtype": dtype, "keepdims": keepdims, "out": out}
         )
@@ -312,6 +414,10 @@ def _function(where: str, host: Any, name: str) -> Any:
         check_call(where, name, args, kwargs)
         if name == "einsum":
             kwargs.pop("optimize", None)
+        if name in CONVERTERS:
+            args = tuple([MODULE.asarray(a) if isinstance(a, np.ndarray | list) else a for a in args])
+        if name.endswith("_like") and kwargs.get("shape", True) in (0, ()):  # taken for "not given"
+            del kwargs["shape"]
         return call(f, name, args, kwargs)
 
     function.__name__ = name
@@ -342,6 +448,8 @@ class _Module(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}" + (
                 " that the stand-in can do" if name in known else ""))  # fmt: skip
         plain = getattr(host, name)
+        if isinstance(plain, ModuleType):
+            raise AttributeError(f"module {self.__name__!r} has {name!r}, which the stand-in does not do")
         if isinstance(plain, type) or not callable(plain):
             value = plain
         elif self.__name__ == "cupy" and name in API["ufuncs"] and isinstance(plain, np.ufunc):
@@ -379,7 +487,9 @@ def _build() -> Any:
         made.__dict__.update(names, _host=host)
         return made
 
-    runtime = module("cupy.cuda.runtime", CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: DEVICES)
+    runtime = module(
+        "cupy.cuda.runtime", CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: DEVICES, getDevice=current_device
+    )
     cuda = module("cupy.cuda", Device=Device, runtime=runtime, get_current_stream=_Stream)
     stride_tricks = module("cupy.lib.stride_tricks", np.lib.stride_tricks)
     built = module(

@@ -250,6 +250,15 @@ def test_an_op_with_a_kernel_for_the_device_uses_it_there_only(cuda: Any) -> Non
         tg.tanh.kernel("cupy", lambda x: x)
 
 
+def test_a_condition_that_is_one_truth_value_chooses_on_the_device(cuda: Any) -> None:
+    x = tg.tensor([1.0, -2.0], requires_grad=True, device="cuda")
+    with standin.counting() as seen:
+        chosen, left = tg.where(True, x, 0.0), tg.where(np.bool_(False), x, x * 3)
+        (tg.gradients((x**0 + tg.sign(x) + chosen * left).sum(), [x], create_graph=True)[0]).sum().backward()
+    np.testing.assert_array_equal(host(x.grad), [6.0, 6.0])
+    assert seen["to host"] == 0
+
+
 # ---- errors ------------------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,10 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     if type(b) is int and b == 0 and type(a) is np.ndarray and type(condition) is np.ndarray and a.size > 1000:
         if a.dtype.char in "efd" and condition.dtype == np.bool_ and a.shape == condition.shape:
             return _kept(condition, a)
-    return xp_of(condition, a, b).where(condition, a, b)
+    m = xp_of(condition, a, b)
+    if m is not np and type(condition) is bool:  # CuPy's conditions are arrays
+        condition = m.full((), condition)
+    return m.where(condition, a, b)
 
 
 def _kept(condition: Array, a: Array) -> Array:

@@ -233,7 +233,7 @@ def lstm_forward(
         part = slice(outer * hidden, (outer + 1) * hidden)
         inner[:, :size], inner[:, size + 1 :] = w_ih[part], w_hh[part]
         inner[:, size] = 0 if b is None else b[part]
-    half = m.array(0.5, dtype)
+    half = m.full((), 0.5, dtype)  # made there: m.array would send it to a device
     w[:3] *= half
     w = w.reshape((4 * hidden, size + 1 + hidden))
     column = m.ones((size + 1 + hidden, batch), dtype)
@@ -246,7 +246,7 @@ def lstm_forward(
     matmul, forward, h_rows = m.matmul, step.forward, h.T
     for t, x_t in enumerate(x.transpose(0, 2, 1)):
         column_x[...] = x_t
-        matmul(w, column, products[t])
+        matmul(w, column, out=products[t])  # on a device out= has no place of its own
         forward(gates[t], cells[t + 1], h, pair, half)
         if off is not None:
             m.copyto(cells[t + 1], cells[t], where=off[t])
@@ -275,7 +275,7 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
     d_ih, d_hh = (m.zeros(v.shape, dtype) if need else None for v, need in ((w_ih, need_ih), (w_hh, need_hh)))
     db = m.zeros(4 * hidden, dtype) if need_b else None
     size = max(1, min(steps, BLOCK // max(batch, 1)))
-    blocks, one = m.empty((size, 5, hidden, batch), dtype), m.array(1, dtype)
+    blocks, one = m.empty((size, 5, hidden, batch), dtype), m.ones((), dtype)
     matmul, add, backward = m.matmul, m.add, step.backward
     for end in range(steps, 0, -size):
         start = max(0, end - size)
@@ -292,7 +292,7 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
             if off is not None:
                 m.copyto(block[k], 0, where=off[t])
                 m.copyto(dc, passed_c, where=off[t])
-            matmul(w, columns[k], dh)
+            matmul(w, columns[k], out=dh)
             if off is not None:
                 m.copyto(dh, passed_h, where=off[t])
         side = m.empty((4, hidden, end - start, batch), dtype)
