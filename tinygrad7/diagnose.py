@@ -63,7 +63,10 @@ def _walk_by_step(tape: Tape) -> dict[Any, ByStep]:
                 parts = {step: _merge(list(parts.values()))}
             for label, bar in parts.items():
                 if node.plan is PICKED:
-                    _add_output(bars, node, label, bar)
+                    outputs = bars.setdefault(node.parents[0], {})
+                    if label not in outputs:
+                        outputs[label] = [None] * len(node.parents[0].shape)
+                    outputs[label][node.params[0]] = bar
                 else:
                     for parent, part in contributions(node, bar):
                         _add(bars.setdefault(parent, {}), label, part)
@@ -72,12 +75,6 @@ def _walk_by_step(tape: Tape) -> dict[Any, ByStep]:
 
 def _add(parts: dict[int | None, Any], label: int | None, part: Any) -> None:
     parts[label] = parts[label] + part if label in parts else part
-
-
-def _add_output(bars: Any, node: Node, label: int | None, bar: Any) -> None:
-    parent, k = node.parents[0], node.params[0]
-    outputs = bars.setdefault(parent, {}).setdefault(label, [None] * len(parent.shape))
-    outputs[k] = bar if outputs[k] is None else outputs[k] + bar
 
 
 def _merge(parts: list[Any]) -> Any:

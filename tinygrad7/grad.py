@@ -108,7 +108,7 @@ def _joint_recorded(node: Node, bar: Any) -> Iterable[tuple[Any, Tensor]]:
 def call_reference(node: Node, operands: Sequence[Any]) -> Any:
     """The reference of a fused op on ``operands``, with the node's other arguments, in the node's scope."""
     args, kwargs = arguments(node, operands)
-    with Setting(scope=node.scope, recording=True):
+    with Setting(scope=node.scope):
         return node.plan.op.reference(*args, **kwargs)
 
 

@@ -48,7 +48,7 @@ class Op:
         self.kernels: dict[str, Callable[..., Any]] = {}
         self.tensors: list[int] = []  # positions of the arguments that can have a gradient
         self.lean = False  # recorded by _unary or _binary?
-        self.exact = False  # elementwise: do all rules give what has the output's shape and dtype?
+        self.elementwise = False  # do all rules give what has the output's shape and dtype?
         self.ufunc: Any = None  # what the recorders call in place of ``forward`` for NumPy arrays
         self.plans: dict[Any, Plan] = {}
         self.both: Plan | None = None  # the plans of one- and two-argument ops, where the recorders find them fast
@@ -100,7 +100,7 @@ class Plan:
         self.sources: dict[tuple[Any, ...], int] = {}
         self.rules: Any = []
         self.joint: Any = None
-        self.exact = op.exact and len(live) == 1
+        self.exact = op.elementwise and len(live) == 1
         self.segment: Any = None  # what ``checkpoint`` runs again
         if op.joint is not None:
             tensors = [("arg", position) for position in op.tensors]
@@ -115,7 +115,7 @@ class Plan:
             self.rules = [(i, f, None if pick is None else _WHOLE, into) for i, f, pick, into in self.rules]
         self.keep = self._keeper()
         self.even = self
-        if op.exact and not self.exact:
+        if op.elementwise and not self.exact:
             self.even = copy.copy(self)
             self.even.exact = True
 

@@ -85,9 +85,9 @@ def primitive(
         recorder = {1: _unary, 2: _binary}.get(len(op.names), _general) if plain else _general
         op.lean = recorder is not _general
         op.tensors = list(range(len(op.names))) if op.lean else []
-        op.exact = op.lean and op.builtin and getattr(domain, "elementwise", False)
+        op.elementwise = op.lean and op.builtin and getattr(domain, "elementwise", False)
         namesake = getattr(np, op.name, None)
-        op.ufunc = namesake if ufunc and op.exact and isinstance(namesake, np.ufunc) else None
+        op.ufunc = namesake if ufunc and op.elementwise and isinstance(namesake, np.ufunc) else None
         public: Any = functools.wraps(forward)(recorder(op))
         op.call = public
         public.op = op
@@ -184,7 +184,7 @@ _ndarray = np.ndarray
 
 
 def _unary(op: Op) -> Any:
-    forward, ufunc, exact = op.forward, op.ufunc or op.forward, op.exact
+    forward, ufunc, elementwise = op.forward, op.ufunc or op.forward, op.elementwise
 
     def call(x):  # type: ignore[no-untyped-def]
         if not isinstance(x, Tensor):
@@ -206,14 +206,14 @@ def _unary(op: Op) -> Any:
             node.constants = node.params = ()
             node.saved = plan.keep(a, None, y) if plan.keep else ()
             node.scope = state.scope
-            node.shape, node.dtype = (parent.shape, parent.dtype) if exact else (y.shape, y.dtype)
+            node.shape, node.dtype = (parent.shape, parent.dtype) if elementwise else (y.shape, y.dtype)
         return watched(op, (a,), result, state) if state.watch else result
 
     return call
 
 
 def _binary(op: Op) -> Any:
-    forward, ufunc, exact = op.forward, op.ufunc or op.forward, op.exact
+    forward, ufunc, elementwise = op.forward, op.ufunc or op.forward, op.elementwise
 
     def call(a, b):  # type: ignore[no-untyped-def]
         state = STATE.get()
@@ -253,7 +253,7 @@ def _binary(op: Op) -> Any:
             node.scope = state.scope
             first: Any = parents[0]
             last: Any = y if constants else vp
-            if exact and first.shape == last.shape and first.dtype is last.dtype:
+            if elementwise and first.shape == last.shape and first.dtype is last.dtype:
                 node.plan, node.shape, node.dtype = plan.even, first.shape, first.dtype
             else:
                 node.plan, node.shape, node.dtype = plan, y.shape, y.dtype

@@ -193,8 +193,7 @@ def hand_over(bars: dict[Any, Any], node: Node, bar: Any) -> None:
     parent = node.parents[0]
     if parent not in bars:
         bars[parent] = [None] * len(parent.shape)
-    k = node.params[0]
-    bars[parent][k] = bar if bars[parent][k] is None else bars[parent][k] + bar
+    bars[parent][node.params[0]] = bar  # one node stands for each output
 
 
 def fill(node: Node, bar: Any) -> Any:

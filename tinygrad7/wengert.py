@@ -50,8 +50,7 @@ class Tape:
             if not isinstance(t, Tensor) or t._node is None:
                 what = f"a constant of shape {t.shape}" if isinstance(t, Tensor) else f"a {type(t).__name__}"
                 raise ValueError(f"Tape: a recorded tensor is needed, this is {what}; give an input requires_grad=True")
-        roots = list(dict.fromkeys(t._node for t in self.outputs))
-        self.nodes: list[Any] = reachable(roots)[::-1]
+        self.nodes: list[Any] = reachable([t._node for t in self.outputs])[::-1]
         self.place: dict[Any, int] = {node: i for i, node in enumerate(self.nodes)}
 
     def __len__(self) -> int:
