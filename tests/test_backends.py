@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,14 @@ def test_without_a_gpu_the_error_says_that(kind: str, cuda: Any, monkeypatch: py
         DeviceError, match=f"needs an NVIDIA GPU: CuPy is installed but finds none .*{reason}.*nvidia-smi"
     ):
         tg.tensor(1.0, device="cuda")
+
+
+@pytest.mark.host
+def test_the_extras_bring_the_cuda_libraries_along() -> None:  # CuPy's wheels have had none since version 14
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for version in ("12", "13"):
+        (needed,) = project["optional-dependencies"][f"cuda{version}"]
+        assert needed.startswith(f"cupy-cuda{version}x[ctk]>=14")
 
 
 @pytest.mark.host
