@@ -98,6 +98,17 @@ def test_arguments_that_are_long_are_described() -> None:
     assert "index=(6,) int64" in str(tg.Tape(x[np.arange(6)]))
 
 
+def test_an_entry_is_one_line_and_an_index_is_printed_as_it_is_written() -> None:
+    x = tg.tensor(np.ones((4, 6)), requires_grad=True, name="x\nx")
+    with tg.scope("a\nb"):
+        y = x[np.arange(4), np.array([0, 5, 2, 3])].sum() + x[1:, ::-2].sum() + x[..., 0].sum() + x[None, :3].sum()
+    lines = str(tg.Tape(y)).splitlines()
+    assert len(lines) == len(tg.Tape(y)) and lines[0].startswith("%0 = x\\nx   (4, 6) float64")
+    shown = "\n".join(lines)
+    for index in ("([0 1 2 3], [0 5 2 3])", "(1:, ::-2)", "(..., 0)", "(None, :3)"):
+        assert f"index={index}" in shown
+
+
 def test_values_are_computed_again_from_the_leaves() -> None:
     loss, _ = rnn(3)
     tape = tg.Tape(loss)

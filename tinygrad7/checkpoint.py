@@ -41,8 +41,10 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
 
     Gradients reach the arguments and every tensor that f closes over (a module's parameters), and are bit for bit
     those without it: generators that f draws from (dropout) are put back for the second run. Over √T segments of a
-    long recurrent graph, memory grows as √T (Chen et al., 2016). ``f`` returns a tensor or nested tensors. Backward
-    raises ``RuntimeError`` where f, run again, computes other values, or from other tensors, than it did first."""
+    long recurrent graph, memory grows as √T (Chen et al., 2016). ``f`` returns a tensor or nested tensors. It runs
+    twice: what else it changes (batch norm's running averages) is changed twice, and no other thread may draw from
+    its generators meanwhile. Backward raises ``RuntimeError`` where f, run again, computes other values, or from other
+    tensors, than it did first."""
     state = STATE.get()
     if not state.recording:
         return f(*xs)

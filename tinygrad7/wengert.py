@@ -35,7 +35,8 @@ class Entry:
         dtypes = self.dtype if isinstance(self.dtype, tuple) else (self.dtype,)
         shapes = self.shape if isinstance(self.dtype, tuple) else (self.shape,)
         kinds = ", ".join(f"{s} {d}" for s, d in zip(shapes, dtypes, strict=True))
-        return f"%{self.index} = {self.text}   {kinds}" + (f"   {'/'.join(self.scope)}" if self.scope else "")
+        line = f"%{self.index} = {self.text}   {kinds}" + (f"   {'/'.join(self.scope)}" if self.scope else "")
+        return line.replace("\n", "\\n")  # in a name: an entry is one line
 
 
 class Tape:
@@ -208,8 +209,8 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, tuple) and any(isinstance(v, slice) or v is Ellipsis for v in value):
-        return f"({', '.join(map(_short, value))})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))}{',' * (len(value) == 1)})"
     if isinstance(value, slice):  # as it is written: 1:, ::-2
         return ":".join("" if v is None else str(v) for v in (value.start, value.stop, value.step)).removesuffix(":")
     if value is Ellipsis:
