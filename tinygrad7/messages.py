@@ -102,12 +102,13 @@ OUT_OF_BOUNDS = "axis {0} is out of bounds: shape {shape} has {1} axes, counted 
 # What NumPy says (a pattern), and what is said in its place, by which ops ("": by all). {0}, {1}: what the pattern
 # found; {shape}: that of the first array; {args[1]}: the second argument.
 _IN_OUR_WORDS = (
+    ("", "nested lists are ragged", "the nested lists are ragged: those on one level must have one length"),
     ("stack", r"axis (-?\d+) is out of bounds for array of dimension (\d+)",
      "axis {0} is out of bounds: parts of shape {shape} give {1} axes, counted from 0, or from the end with -1"),
     ("", r"axis (-?\d+) is out of bounds for array of dimension (\d+)", OUT_OF_BOUNDS),
     ("", "duplicate value in 'axis'", "an axis comes twice in {args[1]}"),
     ("reshape", r"cannot reshape array of size (\d+)",
-     "cannot reshape array of size {0} into shape {args[1]}: the sizes must multiply to {0}; -1 stands for what is left"),
+     "cannot reshape array of size {0} into shape {args[1]}: the sizes must multiply to {0}; -1 is whatever is left"),
     ("reshape", "can only specify one unknown dimension", "only one size can be -1, but in {args[1]} there are more"),
     ("broadcast_to", "broadcast together|more dimensions than allowed",
      "shape {shape} cannot be stretched to {args[1]}: compared from the right, sizes must be equal or 1; "
@@ -119,7 +120,7 @@ _IN_OUR_WORDS = (
     ("concatenate", r"the array at index (\d+) has (\d+) dimension\(s\) and the array at index (\d+) has (\d+)",
      "part {0} has {1} axes and part {2} has {3}; give each the same number, with x[None], or use tg.stack"),
     ("concatenate", "zero-dimensional arrays", "numbers have no axis to be joined along; use tg.stack"),
-    ("stack", "must have the same shape", "all parts must have one shape; tg.concatenate joins along an axis they have"),
+    ("stack", "must have the same shape", "all parts must have one shape; tg.concatenate joins along an axis"),
     ("getitem", r"index (-?\d+) is out of bounds for axis (\d+) with size (\d+)",
      "index {0} is out of bounds: axis {1} of shape {shape} has {2} places, counted from 0, or from the end with -1"),
     ("getitem", r"too many indices for array: array is \d+-dimensional, but (\d+) were indexed",
@@ -131,7 +132,7 @@ _IN_OUR_WORDS = (
     ("getitem", "only integers, slices",
      "an index is made of integers, slices, None, ... and integer or boolean arrays, not of {args[1]}"),
     ("einsum", "included output subscript '(.)' which never", "the output names '{0}', which stands in no operand"),
-    ("einsum", "includes output subscript '(.)' multiple", "the output names '{0}' twice; each letter is one axis of it"),
+    ("einsum", "includes output subscript '(.)' multiple", "the output names '{0}' twice; a letter is one axis of it"),
     ("einsum", "invalid subscript '(.)'", "'{0}' is no subscript: they are letters, with ',', '...' and '->' between"),
     ("var std", "did not contain a loop", "ddof is a number, not {args[2]}"),
     ("argmax", "empty sequence", "nothing has no largest element: axis {args[1]} of shape {shape} is empty"),
@@ -151,7 +152,7 @@ _IN_OUR_WORDS = (
 def _in_our_words(name: str, args: tuple[Any, ...], error: Exception) -> str:
     """NumPy's message as the op ``name`` says it: with the shape that it met, and what would mend it."""
     for ops, pattern, ours in _IN_OUR_WORDS:
-        found = re.search(pattern, str(error)) if not ops or name in ops.split() else None
+        found = re.search(pattern, str(error), re.IGNORECASE) if not ops or name in ops.split() else None
         if found:
             shape = next((value_of(a).shape for a in args if is_array(value_of(a))), ())
             return ours.format(*found.groups(), shape=shape, args=[describe(a) for a in args])

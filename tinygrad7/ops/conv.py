@@ -93,7 +93,7 @@ class _Windows:
         return _view(full, (*full.shape[:2], *self.size, *places), (n, c, dy * y, dx * x, *steps))
 
     def room(self, images: int, m: Any, dtype: Any) -> tuple[Array, Array, Array]:
-        """Memory for the columns of so many images, of the array module ``m``, seen as ``seen`` and as a matrix (N, C · cells, places) for each.
+        """Memory for the columns of so many images, seen as ``seen`` and as a matrix (C · cells, places) for each.
 
         With runs there are zeros between the rows, and a third view shows each row moved on by the place of its cell:
         summing that over the cells is the transpose of ``seen``, in one pass.

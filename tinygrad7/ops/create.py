@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.context import STATE, check_dtype
+from tinygrad7.messages import told
 from tinygrad7.random import generator
 from tinygrad7.tensor import NUMPY, Tensor, tensor
 
@@ -20,14 +21,14 @@ def zeros(
     shape: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None
 ) -> Tensor:
     """Zeros of ``shape``, in the default dtype unless ``dtype`` is given."""
-    return _made(np.zeros(shape), dtype, requires_grad, name, device)
+    return _made(told("zeros", np.zeros, shape), dtype, requires_grad, name, device)
 
 
 def ones(
     shape: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None, device: str | None = None
 ) -> Tensor:
     """Ones of ``shape``, in the default dtype unless ``dtype`` is given."""
-    return _made(np.ones(shape), dtype, requires_grad, name, device)
+    return _made(told("ones", np.ones, shape), dtype, requires_grad, name, device)
 
 
 def full(
@@ -40,7 +41,7 @@ def full(
     device: str | None = None,
 ) -> Tensor:
     """``value`` everywhere, in the default dtype unless ``dtype`` is given."""
-    return _made(np.full(shape, value), dtype, requires_grad, name, device)
+    return _made(told("full", np.full, shape, value), dtype, requires_grad, name, device)
 
 
 def arange(
@@ -54,7 +55,11 @@ def arange(
     device: str | None = None,
 ) -> Tensor:
     """The numbers from ``start`` (0 if only one is given) up to but without ``stop``; integers give an int64 tensor."""
-    array = np.arange(start, step=step) if stop is None else np.arange(start, stop, step)
+    if stop is None:
+        start, stop = 0, start
+    if step == 0:
+        raise ValueError(f"arange: a step of 0 does not get from {start} to {stop}")
+    array = told("arange", np.arange, start, stop, step)
     wanted = (
         dtype if dtype is not None else STATE.get().dtype if array.dtype.kind == "f" or requires_grad else array.dtype
     )
@@ -71,7 +76,7 @@ def eye(
     device: str | None = None,
 ) -> Tensor:
     """The identity matrix, ``n`` by ``n`` (or ``n`` by ``m``)."""
-    return _made(np.eye(n, m), dtype, requires_grad, name, device)
+    return _made(told("eye", np.eye, n, m), dtype, requires_grad, name, device)
 
 
 def zeros_like(t: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
@@ -104,7 +109,9 @@ def normal(
     device: str | None = None,
 ) -> Tensor:
     """Normally distributed numbers. Drawn on the host in float64: the same seed gives the same numbers everywhere."""
-    return _made(np.asarray(generator(rng).normal(mean, std, shape)), dtype, requires_grad, name, device)
+    return _made(
+        np.asarray(told("normal", generator(rng).normal, mean, std, shape)), dtype, requires_grad, name, device
+    )
 
 
 def uniform(
@@ -119,4 +126,6 @@ def uniform(
     device: str | None = None,
 ) -> Tensor:
     """Numbers uniform in [low, high). Drawn on the host in float64, like ``normal``."""
-    return _made(np.asarray(generator(rng).uniform(low, high, shape)), dtype, requires_grad, name, device)
+    return _made(
+        np.asarray(told("uniform", generator(rng).uniform, low, high, shape)), dtype, requires_grad, name, device
+    )

@@ -67,18 +67,18 @@ _getitem.vjp(
 )
 
 
-def _clean_index(index: Any, x: Any) -> Any:
+def _clean_index(index: Any, x: Any, name: str = "getitem") -> Any:
     """An index into x with lists made arrays, tensors unwrapped, and arrays copied to where x is."""
     if isinstance(index, tuple):
-        return tuple([_clean_index(list(part) if isinstance(part, tuple) else part, x) for part in index])
+        return tuple([_clean_index(list(part) if isinstance(part, tuple) else part, x, name) for part in index])
     if isinstance(index, Tensor):
         if index.requires_grad:
-            raise TypeError("getitem: an index has no gradient; pass integers, slices or an integer tensor")
+            raise TypeError(f"{name}: an index has no gradient; pass integers, slices or an integer tensor")
         index = index._data
     if not (isinstance(index, _SINGLE) or is_array(index) or hasattr(index, "__index__")):  # a list, a range, ...
         index = np.asarray(index, dtype=np.intp if isinstance(index, list) and not index else None)
     if is_array(index) and index.dtype.kind == "f":
-        raise IndexError(f"getitem: an index must be integer or boolean, not {index.dtype}")
+        raise IndexError(f"{name}: an index must be integer or boolean, not {index.dtype}")
     data = value_of(x)
     if is_array(index) and index.ndim and is_array(data) and device_of(index) != device_of(data):
         return to_device(index, device_of(data))
@@ -98,23 +98,31 @@ _SINGLE = (*_BASIC, str)  # what an array cannot be made of; NumPy says what is 
 @function()
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
-    indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x)
+    indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x, "take")
     if is_array(indices) and indices.dtype.kind == "b":
         raise IndexError("take: indices are integers, not booleans; x[mask] chooses by a mask")
     if axis is None:
-        return _getitem(_reshape(x, -1), indices)
-    (axis,) = _normal_axes(axis, ndim_of(x), "take")
-    return _getitem(x, (slice(None),) * axis + (indices,))
+        return _picked("take", _reshape(x, -1), indices)
+    (axis,) = _normal_axes(axis, shape_of(x), "take")
+    return _picked("take", x, (slice(None),) * axis + (indices,))
 
 
 @function(method=False)
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     """Elements picked one by one along ``axis``, as ``numpy.take_along_axis``: the companion of argmax and argsort."""
-    indices = _clean_index(indices, x)
+    indices = _clean_index(indices, x, "take_along_axis")
+    indices = indices if is_array(indices) else np.asarray(indices)
+    if indices.dtype.kind == "b":
+        raise IndexError("take_along_axis: indices are integers, not booleans; x[mask] chooses by a mask")
     if axis is None:
-        return _getitem(_reshape(x, -1), indices)
+        if indices.ndim != 1:
+            raise ShapeError(
+                f"take_along_axis: with axis=None x is flattened, and indices are one list; theirs is {indices.shape}. "
+                "Name an axis, or use tg.take"
+            )
+        return _picked("take_along_axis", _reshape(x, -1), indices)
     ndim = ndim_of(x)
-    (axis,) = _normal_axes(axis, ndim, "take_along_axis")
+    (axis,) = _normal_axes(axis, shape_of(x), "take_along_axis")
     if indices.ndim != ndim:
         raise ValueError(f"take_along_axis: indices have {indices.ndim} dimension(s), x has {ndim}; they must be equal")
     rest = [_without(shape_of(x), axis), _without(indices.shape, axis)]
@@ -132,7 +140,16 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
         p % n if n == 1 else p for p, n in zip(places, shape_of(x), strict=True)
     ]  # a stretched axis has one place
     places[axis] = full
-    return _getitem(x, tuple(places))
+    return _picked("take_along_axis", x, tuple(places))
+
+
+def _picked(name: str, x: Any, index: Any) -> Any:
+    """``x[index]`` for the op ``name``, which an error then names."""
+    try:
+        return _getitem(x, index)
+    except IndexError as error:
+        error.args = (str(error).replace("getitem", name, 1),)
+        raise
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

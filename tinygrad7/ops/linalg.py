@@ -92,24 +92,24 @@ def outer(a: Any, b: Any) -> Any:
 @function(method=False)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum of products over ``axes`` of both: a number of axes, or a pair of lists, as ``numpy.tensordot``."""
-    a_ndim, b_ndim = ndim_of(a), ndim_of(b)
+    a_shape, b_shape = shape_of(a), shape_of(b)
     if isinstance(axes, int | np.integer):
         axes = (range(-int(axes), 0), range(int(axes)))
     left, right = (
-        _normal_axes(tuple(x) if isinstance(x, range | list | tuple) else x, ndim, "tensordot")
-        for x, ndim in zip(axes, (a_ndim, b_ndim), strict=True)
+        _normal_axes(tuple(x) if isinstance(x, range | list | tuple) else x, shape, "tensordot")
+        for x, shape in zip(axes, (a_shape, b_shape), strict=True)
     )
-    if [shape_of(a)[i] for i in left] != [shape_of(b)[i] for i in right]:
+    if [a_shape[i] for i in left] != [b_shape[i] for i in right]:
         raise ShapeError(
-            f"tensordot: axes {left} of a {shape_of(a)} must have the sizes of axes {right} of b {shape_of(b)}; "
+            f"tensordot: axes {left} of a {a_shape} must have the sizes of axes {right} of b {b_shape}; "
             "name the axes to sum over, axes=([...], [...])"
         )
-    free_a = [i for i in range(a_ndim) if i not in left]
-    free_b = [i for i in range(b_ndim) if i not in right]
-    inner = math.prod(shape_of(a)[i] for i in left)
-    out = tuple([shape_of(a)[i] for i in free_a] + [shape_of(b)[i] for i in free_b])
-    rows = math.prod(shape_of(a)[i] for i in free_a)
-    columns = math.prod(shape_of(b)[i] for i in free_b)
+    free_a = [i for i in range(len(a_shape)) if i not in left]
+    free_b = [i for i in range(len(b_shape)) if i not in right]
+    inner = math.prod(a_shape[i] for i in left)
+    out = tuple([a_shape[i] for i in free_a] + [b_shape[i] for i in free_b])
+    rows = math.prod(a_shape[i] for i in free_a)
+    columns = math.prod(b_shape[i] for i in free_b)
     left_matrix = _reshape(_transpose(a, (*free_a, *left)), (rows, inner))
     right_matrix = _reshape(_transpose(b, (*right, *free_b)), (inner, columns))
     return _reshape(matmul(left_matrix, right_matrix), out)

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad7.arrays import _from_python, as_array
 from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
-from tinygrad7.messages import ShapeError, explain
+from tinygrad7.messages import ShapeError, told
 from tinygrad7.ops.elementwise import abs, relu, softplus, square, where
 from tinygrad7.ops.indexing import take_along_axis
 from tinygrad7.ops.reduce import log_softmax, mean, narrow, sum, wide
@@ -38,10 +38,8 @@ def _beside(value: Any, x: Any, name: str, what: str) -> Array:
     """``value`` as a plain array on the device of ``x``; a tensor that lives elsewhere raises."""
     place = device_of(value_of(x))
     if not isinstance(value, Tensor):
-        try:
-            return as_array(value if is_array(value) else _from_python(value, np.float64), device=place)
-        except (TypeError, ValueError) as error:
-            raise explain(name, (value,), error) from error
+        plain = value if is_array(value) else told(name, lambda value: _from_python(value, np.float64), value)
+        return told(name, lambda value: as_array(value, device=place), plain)
     if value.device != place:
         raise TypeError(
             f"{name}: {what} live on {value.device}, the predictions on {place}: move one with .to({place!r})"
@@ -223,7 +221,7 @@ def _pair(y: Any, t: Any, name: str) -> tuple[Any, Any]:
     """Predictions and targets of one shape, the targets in the predictions' dtype unless they are tensors."""
     y = _floating(y, name, "predictions")
     if not isinstance(t, Tensor):
-        t = to_device(as_array(t, y.dtype), device_of(value_of(y)))
+        t = to_device(told(name, as_array, t, y.dtype), device_of(value_of(y)))
     if t.shape != y.shape:
         raise ShapeError(
             f"{name}: predictions have shape {y.shape}, targets {t.shape}; they must be equal, "

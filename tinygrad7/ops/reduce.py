@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, reduction
+from tinygrad7.messages import told
 from tinygrad7.ops.elementwise import abs as absolute
 from tinygrad7.ops.elementwise import exp, where
 from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast_to, flip
@@ -19,7 +20,7 @@ from tinygrad7.tensor import value_of
 
 def _axes(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     """The axes that a reduction over ``axis`` reduces. (A 0-d array has none, though NumPy takes 0 and −1 for it.)"""
-    return tuple(range(len(shape))) if axis is None or not shape else _normal_axes(axis, len(shape), "reduction")
+    return tuple(range(len(shape))) if axis is None or not shape else _normal_axes(axis, shape, "reduction")
 
 
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -289,7 +290,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     element first, so that powers neither overflow nor vanish. Raises ``ValueError`` for another ``ord``, for the
     matrix norms that NumPy means by an ``ord`` over two axes, and for the smallest of no elements."""
     x = floating(_indexable(x))
-    axes = tuple(range(x.ndim)) if axis is None else _normal_axes(axis, x.ndim, "norm")
+    axes = tuple(range(x.ndim)) if axis is None else _normal_axes(axis, x.shape, "norm")
     if ord is None or (ord == "fro" and len(axes) == 2):
         return _norm(x, axis, keepdims)
     if len(axes) != 1:
@@ -353,10 +354,15 @@ _norm.vjp(x=_norm_rule)
 @function()
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest element: plain integers, without gradient."""
-    return xp(value_of(x)).argmax(value_of(x), axis=axis, keepdims=keepdims)
+    return _place_of("argmax", x, axis, keepdims)
 
 
 @function()
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest element: plain integers, without gradient."""
-    return xp(value_of(x)).argmin(value_of(x), axis=axis, keepdims=keepdims)
+    return _place_of("argmin", x, axis, keepdims)
+
+
+def _place_of(name: str, x: Any, axis: int | None, keepdims: bool) -> Any:
+    data = value_of(x)
+    return told(name, lambda x, axis: getattr(xp(data), name)(x, axis=axis, keepdims=keepdims), data, axis)

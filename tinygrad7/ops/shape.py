@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from tinygrad7.arrays import operand
 from tinygrad7.backend import xp, xp_of
 from tinygrad7.domains import Call, Pick
-from tinygrad7.messages import ShapeError
+from tinygrad7.messages import OUT_OF_BOUNDS, ShapeError
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor
 
@@ -88,7 +89,7 @@ def transpose(x: Any, *order: Any, axes: Any = None) -> Any:
         raise ShapeError(
             f"transpose: {len(axes)} axes {tuple(axes)} for a shape {shape_of(x)} of {ndim_of(x)}; name every axis"
         )
-    return _transpose(x, None if axes is None else _normal_axes(axes, ndim_of(x), "transpose"))
+    return _transpose(x, None if axes is None else _normal_axes(axes, shape_of(x), "transpose"))
 
 
 def _reversed(x: Tensor) -> Any:
@@ -103,7 +104,7 @@ Tensor.T = property(_reversed)  # type: ignore[assignment]
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     order = list(range(ndim_of(x)))
-    (first,), (second,) = (_normal_axes(axis, len(order), "swapaxes") for axis in (axis1, axis2))
+    (first,), (second,) = (_normal_axes(axis, shape_of(x), "swapaxes") for axis in (axis1, axis2))
     order[first], order[second] = second, first
     return _transpose(x, tuple(order))
 
@@ -111,29 +112,30 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 @function()
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other places, the others staying in order."""
-    ndim = ndim_of(x)
-    sources = _normal_axes(source, ndim, "moveaxis")
-    places = _normal_axes(destination, ndim, "moveaxis")
+    shape = shape_of(x)
+    sources = _normal_axes(source, shape, "moveaxis")
+    places = _normal_axes(destination, shape, "moveaxis")
     if len(sources) != len(places):
-        raise ValueError(f"moveaxis: {len(sources)} source axes but {len(places)} destinations")
-    order = [axis for axis in range(ndim) if axis not in sources]
+        raise ValueError(f"moveaxis: {len(sources)} source axes but {len(places)} destinations for shape {shape}")
+    order = [axis for axis in range(len(shape)) if axis not in sources]
     for place, axis in sorted(zip(places, sources, strict=True)):
         order.insert(place, axis)
     return _transpose(x, tuple(order))
 
 
-def _normal_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
+def _normal_axes(axis: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """One axis or several as a tuple of non-negative numbers; raises for one that is not there or comes twice."""
     try:
         axes = tuple([operator.index(a) for a in (axis if isinstance(axis, tuple | list) else (axis,))])
     except TypeError:
         raise TypeError(f"{name}: an axis must be a whole number or a tuple of them, not {axis!r}") from None
+    ndim = len(shape)
     for a in axes:
         if not -ndim <= a < ndim:
-            raise np.exceptions.AxisError(f"{name}: axis {a} is out of bounds for {ndim} dimension(s)")
+            raise np.exceptions.AxisError(f"{name}: {OUT_OF_BOUNDS.format(a, ndim, shape=shape)}")
     normal = tuple([a % ndim for a in axes])
     if len(set(normal)) != len(normal):
-        raise ValueError(f"{name}: an axis comes twice in {axes}")
+        raise ValueError(f"{name}: an axis comes twice in {axes} of shape {shape}")
     return normal
 
 
@@ -141,16 +143,19 @@ def _normal_axes(axis: Any, ndim: int, name: str) -> tuple[int, ...]:
 def expand_dims(x: Any, axis: Any) -> Any:
     """New axes of size 1 at the places ``axis`` of the result."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
-    places = _normal_axes(axis, ndim_of(x) + count, "expand_dims")
+    wider = (*shape_of(x), *(1,) * count)
+    places = _normal_axes(axis, wider, "expand_dims")
     sizes = iter(shape_of(x))
-    return _reshape(x, tuple([1 if i in places else next(sizes) for i in range(ndim_of(x) + count)]))
+    return _reshape(x, tuple([1 if i in places else next(sizes) for i in range(len(wider))]))
 
 
 @function()
 def squeeze(x: Any, axis: Any = None) -> Any:
     """Axes of size 1 left out: all of them, or those named. Raises ``ValueError`` for one of another size."""
     shape = shape_of(x)
-    gone = [i for i, n in enumerate(shape) if n == 1] if axis is None else _normal_axes(axis, len(shape), "squeeze")
+    if not shape and axis in (0, -1):  # NumPy lets a number pass for a list of one
+        axis = None
+    gone = [i for i, n in enumerate(shape) if n == 1] if axis is None else _normal_axes(axis, shape, "squeeze")
     if any(shape[i] != 1 for i in gone):
         raise ValueError(f"squeeze: axis {axis} of shape {shape} is not of size 1")
     return _reshape(x, tuple([n for i, n in enumerate(shape) if i not in gone]))
@@ -186,19 +191,26 @@ def _join_domain(pick: Pick) -> Call:
     a, b, c = pick.integer(1, 3), pick.integer(1, 3), pick.integer(1, 2)
     axis = pick.choice([0, 1, -1])
     shapes = [(n, 2) if axis == 0 else (2, n) for n in (a, b, c)]
-    return tuple([pick.array(s) for s in shapes]), {"axis": axis}
+    parts = tuple([pick.array(s) for s in shapes])
+    return parts, {"axis": axis, "cuts": _cuts(parts, axis)}
 
 
 @primitive("concatenate", domain=_join_domain, method=False)
-def _concatenate(*parts: Any, axis: int) -> Any:
-    """Joined along an axis.   y = [x₁ … xₙ]      x̄ᵢ = the part of ȳ that came from xᵢ"""
+def _concatenate(*parts: Any, axis: int, cuts: tuple[int, ...]) -> Any:
+    """Joined along an axis, at the places ``cuts``.   y = [x₁ … xₙ]      x̄ᵢ = the part of ȳ that came from xᵢ"""
     return xp_of(*parts).concatenate(parts, axis=axis)
 
 
-def _part_of(g: Any, index: int, axis: int, parts_shape: Any) -> Any:
-    axis %= len(parts_shape[0])
-    start = sum(shape[axis] for shape in parts_shape[:index])
-    return g[(slice(None),) * axis + (slice(start, start + parts_shape[index][axis]),)]
+def _part_of(g: Any, index: int, axis: int, cuts: tuple[int, ...]) -> Any:
+    return g[(slice(None),) * (axis % ndim_of(g)) + (slice(cuts[index], cuts[index + 1]),)]
+
+
+def _cuts(parts: Any, axis: Any) -> tuple[int, ...]:
+    """Where each part begins along the axis, and the end: counted once, since each part's rule needs two of them."""
+    try:
+        return tuple(itertools.accumulate([shape_of(part)[axis] for part in parts], initial=0))
+    except (IndexError, TypeError):  # the forward function says what is wrong
+        return ()
 
 
 _concatenate.vjp(parts=_part_of)
@@ -208,7 +220,9 @@ _concatenate.vjp(parts=_part_of)
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     """Arrays joined along an existing ``axis`` (None: flattened first)."""
     parts = _sequence(arrays, "concatenate")
-    return _concatenate(*[_reshape(p, -1) for p in parts], axis=0) if axis is None else _concatenate(*parts, axis=axis)
+    if axis is None:
+        parts, axis = [_reshape(p, -1) for p in parts], 0
+    return _concatenate(*parts, axis=axis, cuts=_cuts(parts, axis))
 
 
 def _stack_domain(pick: Pick) -> Call:
@@ -260,21 +274,31 @@ _unstack.vjp(x=lambda g, axis: stack(g, axis))
 @function()
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """The slices along ``axis``, as a tuple: one op however many there are, so the way to walk over time steps."""
-    _normal_axes(axis, ndim_of(x), "unstack")
+    _normal_axes(axis, shape_of(x), "unstack")
     return _unstack(x, axis) if shape_of(x)[axis] else ()
 
 
 @function()
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Consecutive parts along ``axis``: so many equal ones, or cut at the given places (as ``numpy.split``)."""
-    (axis,) = _normal_axes(axis, ndim_of(x), "split")
-    size = shape_of(x)[axis]
+    shape = shape_of(x)
+    (axis,) = _normal_axes(axis, shape, "split")
+    size = shape[axis]
     if isinstance(indices_or_sections, int | np.integer):
         if indices_or_sections <= 0 or size % indices_or_sections:
-            raise ValueError(f"split: an axis of {size} cannot be split into {indices_or_sections} equal parts")
+            raise ValueError(
+                f"split: axis {axis} of shape {shape} cannot be split into {indices_or_sections} equal parts; give a "
+                f"number that divides {size}, or a list of places to cut at"
+            )
         cuts = list(range(0, size, size // indices_or_sections))[1:] if size else [0] * (indices_or_sections - 1)
     else:
-        cuts = [operator.index(c) for c in indices_or_sections]
+        try:
+            cuts = [operator.index(c) for c in indices_or_sections]
+        except TypeError:
+            raise TypeError(
+                "split: what to split into is a number of equal parts or a list of places to cut at, in whole numbers, "
+                f"not {indices_or_sections!r}"
+            ) from None
     parts = zip([0, *cuts], [*cuts, size], strict=True)
     x = _indexable(x)
     return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in parts]
@@ -290,7 +314,7 @@ def _indexable(x: Any) -> Any:
 @function()
 def flip(x: Any, axis: Any = None) -> Any:
     """The order of the elements reversed along ``axis`` (None: along all)."""
-    axes = range(ndim_of(x)) if axis is None else _normal_axes(axis, ndim_of(x), "flip")
+    axes = range(ndim_of(x)) if axis is None else _normal_axes(axis, shape_of(x), "flip")
     return _indexable(x)[tuple([slice(None, None, -1) if i in axes else slice(None) for i in range(ndim_of(x))])]
 
 
@@ -332,11 +356,12 @@ def tile(x: Any, reps: Any) -> Any:
 
 def _pad_domain(pick: Pick) -> Call:
     shape = pick.shape(1, 3)
-    return (pick.array(shape), tuple([(pick.integer(0, 2), pick.integer(0, 2)) for _ in shape])), {}
+    widths = tuple([(pick.integer(0, 2), pick.integer(0, 2)) for _ in shape])
+    return (pick.array(shape), widths, pick.choice([0.0, ((1.0, -2.0),) * len(shape)])), {}
 
 
 @primitive("pad", domain=_pad_domain, static=("widths",), method=False)
-def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
+def _pad(x: Any, widths: Any, value: Any = 0.0) -> Any:
     """Surrounded by a constant.   y = x with ``widths`` elements before and after each axis      x̄ = the middle of ȳ"""
     return xp(x).pad(x, widths, constant_values=value)
 
@@ -348,30 +373,41 @@ _pad.vjp(x=lambda g, widths, x_shape: g[tuple([slice(a, a + n) for (a, _), n in 
 def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0.0) -> Any:
     """Surrounded: ``pad_width`` as in ``numpy.pad`` (a number, a pair (before, after), or a pair for each axis).
 
-    With ``mode="constant"`` by ``constant_values`` (one number); with "edge", "reflect", "symmetric" or "wrap" by
+    With ``mode="constant"`` by ``constant_values`` (given likewise); with "edge", "reflect", "symmetric" or "wrap" by
     elements of x, whose gradients add up. Raises ``ValueError`` for another mode, ``ShapeError`` for widths of
-    another form."""
+    another form and for elements of an axis that has none."""
     shape = shape_of(x)
-    if not shape:
-        raise ShapeError("pad: a 0-d tensor has no axis to pad; x.reshape(1) has one")
-    if np.asarray(pad_width).dtype.kind not in "iu":
-        raise TypeError(f"pad: pad_width counts elements, in integers, not {pad_width!r}")
-    try:
-        widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (len(shape), 2))]
-    except ValueError:
-        raise ShapeError(
-            f"pad: pad_width {pad_width!r} does not fit shape {shape}; give a number, a pair, or a pair for each axis"
-        ) from None
+    widths = _pairs(pad_width, shape, "iu", "pad_width counts elements, in integers")
     if any(n < 0 for pair in widths for n in pair):
         raise ValueError(f"pad: pad_width {pad_width!r} is negative; cut with a slice instead")
+    if not shape:
+        if np.any(pad_width):
+            raise ShapeError("pad: a 0-d tensor has no axis to pad; x.reshape(1) has one")
+        return _reshape(x, ())
     if mode == "constant":
-        if np.ndim(constant_values):
-            raise ValueError("pad: constant_values is one number here; pad side by side for different ones")
-        return _pad(x, tuple(widths), float(constant_values))
+        values = _pairs(constant_values, shape, "fiub", "constant_values are numbers")
+        return _pad(x, widths, values if np.ndim(constant_values) else float(constant_values))
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f"pad: mode {mode!r} has no derivative here; use constant, edge, reflect, symmetric or wrap")
     x = _indexable(x)
     for axis, (n, pair) in enumerate(zip(shape, widths, strict=True)):
         if pair != (0, 0):
+            if not n:
+                raise ShapeError(
+                    f"pad: mode {mode!r} repeats elements, and axis {axis} of shape {shape} has none; use 'constant'"
+                )
             x = x[(slice(None),) * axis + (np.pad(np.arange(n), pair, mode=mode),)]  # type: ignore[call-overload]
     return x
+
+
+def _pairs(value: Any, shape: tuple[int, ...], kinds: str, what: str) -> tuple[tuple[Any, Any], ...]:
+    """A number, a pair (before, after), or a pair for each axis of ``shape``, as the last of these."""
+    forms = "give a number, a pair (before, after), or a pair for each axis"
+    try:
+        found = np.asarray(value)
+        pairs = tuple([(a, b) for a, b in np.broadcast_to(found, (len(shape), 2)).tolist()])
+    except ValueError:
+        raise ShapeError(f"pad: {what.split()[0]} {value!r} does not fit shape {shape}; {forms}") from None
+    if found.dtype.kind not in kinds:
+        raise TypeError(f"pad: {what}, not {value!r}; {forms}")
+    return pairs
