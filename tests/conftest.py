@@ -11,6 +11,7 @@ On the other two backends, tests marked ``host`` are left out: they say somethin
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -46,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "assert_array_almost_equal",
     ):
         setattr(np.testing, name, _of_host_values(getattr(np.testing, name)))
-    if config.getoption("markexpr", "") == "gpu":
+    if re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr", "")):
         config.option.backend = "cuda"
     if config.option.backend == "standin":
         standin.install()
@@ -83,7 +84,7 @@ def _default_device(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.option.backend == "numpy":
         yield
         return
-    with tg.device("cuda"):
+    with tg.device("cuda:0"):
         yield
 
 
@@ -94,5 +95,9 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setattr(backend, "_MODULES", dict(backend._MODULES))
+        monkeypatch.setattr(backend, "_several", False)
         monkeypatch.setitem(sys.modules, "cupy", standin.MODULE)
-    yield backend.cuda()
+    module = backend.cuda()
+    module.cuda.Device(0).use()
+    yield module
+    module.cuda.Device(0).use()

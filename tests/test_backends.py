@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 import subprocess
 import sys
@@ -283,6 +284,46 @@ def test_a_tensor_moves_between_devices(cuda: Any) -> None:
     assert backend.to_device(x._data, "cuda:1") is x._data
 
 
+@pytest.mark.host  # as are these
+def test_everything_runs_on_a_device_that_is_not_the_first(cuda: Any) -> None:
+    assert tg.zeros(2, device="cuda").device == "cuda:0"
+    layer = tg.nn.Linear(3, 4, rng=0).to("cuda:1")
+    x = tg.tensor(np.ones((2, 3), np.float32), device="cuda:1", requires_grad=True)
+    optimizer = tg.optim.Adam(layer.parameters())
+    y, _ = tg.lstm(tg.softmax(layer(x)).reshape(2, 1, 4), None, *[tg.ones((8, n), device="cuda:1") for n in (4, 2)])
+    loss = (y * y).sum() + tg.cross_entropy(layer(x), np.array([0, 3])) + tg.norm(x)
+    loss.backward()
+    optimizer.step()
+    moved = [x, loss, y, *layer.parameters()]
+    assert {t.device for t in moved} == {backend.device_of(t.grad) for t in moved if t.is_leaf} == {"cuda:1"}
+    assert tg.zeros(2, device="cuda").device == "cuda:1"  # 'cuda' is the one that is in use
+    with tg.device("cuda:0"):
+        assert (tg.zeros(2) + 1).device == tg.zeros(2, device="cuda").device == "cuda:0"
+
+
+@pytest.mark.host
+def test_a_computation_may_go_from_one_device_to_the_next_and_back(cuda: Any) -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True, device="cuda:0")
+    y = tg.exp((x * x).to("cuda:1") * 0.5).to("cuda:0").sum()
+    assert y.device == "cuda:0"
+    y.backward()
+    assert backend.device_of(x.grad) == "cuda:0"
+    np.testing.assert_allclose(host(x.grad), host(x) * np.exp(host(x) ** 2 / 2), rtol=1e-6)
+
+
+@pytest.mark.host
+def test_data_of_a_device_that_is_not_in_use_takes_it_into_use_or_says_so(cuda: Any) -> None:
+    x, other = tg.tensor([1.0, 2.0], device="cuda:0"), tg.tensor([1.0, 2.0], device="cuda:1")
+    assert tg.softmax(x).device == "cuda:0" and tg.exp(other).device == "cuda:1"
+    assert x.tolist() == [1, 2] and x.to("cpu").device == "cpu" and x[0].device == "cuda:0"
+    with pytest.raises(DeviceError, match=r"multiply: .*\(0\).*current device \(1\).*with tg.device\('cuda:0'\)"):
+        x * 2
+    with tg.device("cuda:0"):
+        assert (x * 2).tolist() == [2, 4]
+    with pytest.raises(TypeError, match="operands live on cuda:0 and cuda:1"):
+        tg.maximum(x, other)
+
+
 @pytest.mark.host
 @pytest.mark.parametrize(
     "ask", [lambda: tg.tensor(1.0, device="cuda"), lambda: tg.zeros(2).to("cuda"), lambda: tg.device("cuda:1")]
@@ -291,6 +332,25 @@ def test_without_cupy_the_error_says_how_to_get_it(ask: Any, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(DeviceError, match=r"needs CuPy, which is not installed: pip install 'tinygrad7\[cuda12\]'"):
         ask()
+
+
+@pytest.mark.host
+def test_a_cupy_that_cannot_be_imported_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(backend, "_MODULES", {np.ndarray: np})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "cupy").mkdir()
+    for source, reason in (
+        ("raise ImportError('libnvrtc.so.12: cannot open shared object file')", "libnvrtc.so.12: cannot open"),
+        ("import a_module_that_is_not_there", "No module named 'a_module_that_is_not_there'"),
+    ):
+        (tmp_path / "cupy" / "__init__.py").write_text(source, encoding="utf-8")
+        importlib.invalidate_caches()
+        with pytest.raises(
+            DeviceError, match=rf"installed but cannot be imported: {reason}.*brings the CUDA libraries"
+        ):
+            tg.tensor(1.0, device="cuda")
 
 
 @pytest.mark.host
@@ -308,6 +368,9 @@ def test_without_a_gpu_the_error_says_that(kind: str, cuda: Any, monkeypatch: py
         DeviceError, match=f"needs an NVIDIA GPU: CuPy is installed but finds none .*{reason}.*nvidia-smi"
     ):
         tg.tensor(1.0, device="cuda")
+    if kind == "raises":
+        with pytest.raises(DeviceError, match=r"the driver is older than this CuPy needs: update it, or .*cuda12"):
+            tg.tensor(1.0, device="cuda")
 
 
 @pytest.mark.host

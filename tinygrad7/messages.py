@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import device_of, is_array, to_numpy, xp
+from tinygrad7.backend import DeviceError, device_of, is_array, to_numpy, xp
 from tinygrad7.context import Scope, path
 from tinygrad7.node import Leaf, Node
 from tinygrad7.tensor import value_of
@@ -49,6 +49,8 @@ def explain(name: str, args: tuple[Any, ...], error: Exception) -> Exception:
         new: Exception = TypeError(
             f"{name}: operands live on {' and '.join(places)} ({found}): move one with t.to({places[0]!r})"
         )
+    elif "different from the current device" in str(error):  # CuPy's words; it computes on the current one alone
+        new = DeviceError(f"{name}: {error} Move the data, or compute under with tg.device({places[0]!r}) (met {found})")
     elif (isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError)) or (
         name == "matmul" and not all(is_array(a) for a in arrays)
     ):
