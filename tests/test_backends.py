@@ -284,6 +284,24 @@ def test_a_tensor_moves_between_devices(cuda: Any) -> None:
     assert backend.to_device(x._data, "cuda:1") is x._data
 
 
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize(
+    "f", [tg.sum, tg.max, tg.min, tg.prod, tg.cumsum, tg.logsumexp, tg.softmax, tg.log_softmax, tg.argmax, tg.argmin]
+)
+def test_a_single_number_has_the_axis_that_numpy_gives_it_on_the_device_too(f: Any, axis: int, cuda: Any) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        x = tg.tensor(2.0, requires_grad=True, device=device)
+        y = f(x, axis=axis)
+        if f not in (tg.argmax, tg.argmin):
+            (y * y).sum().backward()
+            found.append(host(x.grad))
+        found.append(host(y))
+    for here, there in zip(found[: len(found) // 2], found[len(found) // 2 :], strict=True):
+        assert here.shape == there.shape
+        np.testing.assert_array_equal(there, here)
+
+
 @pytest.mark.host  # as are these
 def test_everything_runs_on_a_device_that_is_not_the_first(cuda: Any) -> None:
     assert tg.zeros(2, device="cuda").device == "cuda:0"
@@ -318,6 +336,8 @@ def test_data_of_a_device_that_is_not_in_use_takes_it_into_use_or_says_so(cuda: 
     assert x.tolist() == [1, 2] and x.to("cpu").device == "cpu" and x[0].device == "cuda:0"
     with pytest.raises(DeviceError, match=r"multiply: .*\(0\).*current device \(1\).*with tg.device\('cuda:0'\)"):
         x * 2
+    with pytest.raises(DeviceError, match=r"different from the current device.*with tg.device\('cuda:0'\)"):
+        x[0] * 2
     with tg.device("cuda:0"):
         assert (x * 2).tolist() == [2, 4]
     with pytest.raises(TypeError, match="operands live on cuda:0 and cuda:1"):
@@ -382,8 +402,9 @@ def test_the_extras_bring_the_cuda_libraries_along() -> None:  # CuPy's wheels h
 
 
 @pytest.mark.host
-def test_the_suite_for_a_real_device_says_what_is_missing() -> None:
-    code = "import sys, pytest; sys.modules['cupy'] = None; sys.exit(pytest.main(['-m', 'gpu', '-q']))"
+@pytest.mark.parametrize("marks", ["gpu", "gpu and not slow"])
+def test_the_suite_for_a_real_device_says_what_is_missing(marks: str) -> None:
+    code = f"import sys, pytest; sys.modules['cupy'] = None; sys.exit(pytest.main(['-m', {marks!r}, '-q']))"
     root = Path(__file__).parent.parent
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert run.returncode == pytest.ExitCode.USAGE_ERROR

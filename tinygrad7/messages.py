@@ -50,7 +50,8 @@ def explain(name: str, args: tuple[Any, ...], error: Exception) -> Exception:
             f"{name}: operands live on {' and '.join(places)} ({found}): move one with t.to({places[0]!r})"
         )
     elif "different from the current device" in str(error):  # CuPy's words; it computes on the current one alone
-        new = DeviceError(f"{name}: {error} Move the data, or compute under with tg.device({places[0]!r}) (met {found})")
+        place = next((device_of(a) for a in arrays if device_of(a) != "cpu"), "cuda:0")
+        new = DeviceError(f"{name}: {error} Move the data, or compute under with tg.device({place!r}) (met {found})")
     elif (isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError)) or (
         name == "matmul" and not all(is_array(a) for a in arrays)
     ):

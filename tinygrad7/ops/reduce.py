@@ -50,6 +50,11 @@ def _array(x: Any) -> Any:
     return x if hasattr(x, "dtype") else np.asarray(x)
 
 
+def _along(x: Any, axis: Any) -> Any:
+    """``axis``, but None for the axis 0 or −1 of a 0-d array, which NumPy's reductions take and CuPy's do not."""
+    return axis if x.ndim or axis not in (0, -1) else None
+
+
 def wide(x: Any) -> Any:
     """``x``, float16 as float32: sums and squares of it pass 65,504 early, where the result itself would not."""
     return x.astype(np.float32) if x.dtype == np.float16 else x
@@ -63,7 +68,8 @@ def narrow(y: Any, x: Any) -> Any:
 @primitive("sum", domain=reduction())
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum along axes.   y = Σ x      x̄ = ȳ for every element"""
-    return _array(x).sum(axis=axis, keepdims=keepdims)
+    x = _array(x)
+    return x.sum(axis=_along(x, axis), keepdims=keepdims)
 
 
 sum.vjp(x=lambda g, axis, x_shape: stretch(g, x_shape, axis))
@@ -146,7 +152,7 @@ std.vjp(x=_std_rule)
 def _extreme(g: Any, x: Any, y: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
     """ȳ to the elements equal to the extreme, shared equally among ties."""
     chosen = (x == stretch(y, x_shape, axis)) | (x != x)  # a NaN is the extreme, and equals nothing
-    ties = chosen.sum(axis=axis, keepdims=True).reshape(kept_shape(x_shape, axis))
+    ties = chosen.sum(axis=_along(chosen, axis), keepdims=True).reshape(kept_shape(x_shape, axis))
     return where(chosen, broadcast_to(g.reshape(ties.shape) / ties.astype(g.dtype), x_shape), 0)
 
 
@@ -154,7 +160,7 @@ def _extreme_of(name: str, x: Any, axis: Any, keepdims: bool) -> Any:
     x = _array(x)
     if not x.size and not _count(x.shape, axis):
         raise ValueError(f"nothing has no {name}imum: axis {axis} of shape {x.shape} has no elements")
-    return getattr(x, name)(axis=axis, keepdims=keepdims)
+    return getattr(x, name)(axis=_along(x, axis), keepdims=keepdims)
 
 
 @primitive("max", domain=reduction(distinct=True))
@@ -178,7 +184,8 @@ min.vjp(x=_extreme)
 @primitive("prod", domain=reduction((-2, 2)))
 def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Product along axes.   y = Π x      x̄ᵢ = ȳ Π_{j≠i} xⱼ      (exact where factors are 0)"""
-    return _array(x).prod(axis=axis, keepdims=keepdims)
+    x = _array(x)
+    return x.prod(axis=_along(x, axis), keepdims=keepdims)
 
 
 def _prod_rule(g: Any, x: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
@@ -217,7 +224,8 @@ def _cumsum_domain(pick: Pick) -> Call:
 @primitive("cumsum", domain=_cumsum_domain)
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """Running sum along an axis (None: of the flattened x).   yᵢ = Σ_{j≤i} xⱼ      x̄ᵢ = Σ_{j≥i} ȳⱼ"""
-    return _array(x).cumsum(axis=axis)
+    x = _array(x)
+    return x.cumsum(axis=_along(x, axis))
 
 
 def _cumsum_rule(g: Any, axis: int | None, x_shape: tuple[int, ...]) -> Any:
@@ -230,14 +238,14 @@ cumsum.vjp(x=_cumsum_rule)
 
 def _total(x: Array, axis: Any) -> Array:
     """Σ x along axes, which stay; of float16 in float32, for 65,505 ones are too many for it."""
-    return x.sum(axis=axis, keepdims=True, dtype=np.float32 if x.dtype == np.float16 else None)
+    return x.sum(axis=_along(x, axis), keepdims=True, dtype=np.float32 if x.dtype == np.float16 else None)
 
 
 @primitive("logsumexp", domain=reduction())
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """ln Σ eˣ without overflow.   y = m + ln Σ e^(x − m), m = max x      x̄ = ȳ e^(x − y)"""
     x, m = floating(_array(x)), xp(x)
-    top = x.max(axis=axis, keepdims=True) if x.size else m.full(kept_shape(x.shape, axis), -np.inf, x.dtype)
+    top = x.max(axis=_along(x, axis), keepdims=True) if x.size else m.full(kept_shape(x.shape, axis), -np.inf, x.dtype)
     top = m.where(m.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):  # every x = −∞ gives −∞, as it should
         y = m.log(_total(m.exp(x - top), axis)).astype(x.dtype, copy=False) + top
@@ -258,7 +266,7 @@ def _axis_domain(pick: Pick) -> Call:
 
 
 def _shifted(x: Array, axis: Any) -> Array:
-    return x - x.max(axis=axis, keepdims=True) if x.size else x
+    return x - x.max(axis=_along(x, axis), keepdims=True) if x.size else x
 
 
 @primitive("softmax", domain=_axis_domain)
@@ -365,4 +373,5 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 def _place_of(name: str, x: Any, axis: int | None, keepdims: bool) -> Any:
     data = value_of(x)
+    axis = _along(data, axis) if hasattr(data, "ndim") else axis
     return told(name, lambda x, axis: getattr(xp(data), name)(x, axis=axis, keepdims=keepdims), data, axis)
