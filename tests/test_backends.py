@@ -169,6 +169,65 @@ def test_an_index_from_the_host_is_brought_to_the_data(cuda: Any) -> None:
         np.testing.assert_array_equal(found[3], found[1])
 
 
+def test_an_index_beyond_the_end_is_refused_before_it_moves(cuda: Any) -> None:
+    x = tg.tensor(np.arange(12.0).reshape(4, 3), device="cuda")
+    for read in (
+        lambda x: x[np.array([0, 7])],
+        lambda x: x[[-5]],
+        lambda x: x[..., np.array([3])],
+        lambda x: x[None, np.arange(4) > 1, np.array([3])],
+        lambda x: x[7],
+        lambda x: x[np.array(7)],
+        lambda x: tg.take(x, [12]),
+        lambda x: tg.take(x, [3], axis=1),
+        lambda x: tg.take_along_axis(x, np.array([[0, 1, 4]]), 0),
+        lambda x: tg.take_along_axis(x, np.array([12]), None),
+    ):
+        said = []
+        for place in ("cpu", "cuda"):
+            with standin.counting() as seen, pytest.raises(IndexError, match="is out of bounds") as caught:
+                read(x.to(place))
+            said.append(str(caught.value).partition(" (met")[0])
+            assert not seen["to device"]
+        assert said[0] == said[1]
+
+
+def test_numbers_of_any_kind_are_indices_on_the_device(cuda: Any) -> None:
+    class Second:
+        def __index__(self) -> int:
+            return 1
+
+    value = np.arange(12.0).reshape(4, 3)
+    for device in ("cpu", "cuda"):
+        x, one = tg.tensor(value, device=device), tg.tensor(1, device=device)
+        for index in (
+            1,
+            Second(),
+            np.int64(1),
+            np.array(1),
+            one,
+            tg.tensor(1, device="cpu"),
+            tg.tensor(1, device="cuda"),
+        ):
+            np.testing.assert_array_equal(x[index], value[1])
+            np.testing.assert_array_equal(x[:, index], value[:, 1])
+            np.testing.assert_array_equal(tg.take(x, index, axis=1), value[:, 1])
+        np.testing.assert_array_equal(x[np.array(True)], value[None])
+        np.testing.assert_array_equal(x[tg.tensor([2, 0], device="cuda")], value[[2, 0]])
+
+
+def test_numbers_stand_beside_tensors_in_a_stack_on_the_device(cuda: Any) -> None:
+    for number in (2.0, 2, np.float32(2), np.float64(2), True):
+        found = []
+        for device in ("cpu", "cuda"):
+            x = tg.tensor(3.0, requires_grad=True, device=device)
+            y = tg.stack([x, number, x * x])
+            (y * y).sum().backward()
+            found += [y, host(x.grad)]
+        np.testing.assert_array_equal(found[2], found[0])
+        assert found[2].dtype == found[0].dtype and found[3] == found[1]
+
+
 def test_every_transform_runs_on_the_device(cuda: Any) -> None:
     value = np.array([0.3, -0.7, 1.1])
 

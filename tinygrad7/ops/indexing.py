@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tinygrad7.arrays import own
 from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.domains import Call, Pick
-from tinygrad7.messages import ShapeError
+from tinygrad7.messages import ShapeError, told
 from tinygrad7.ops.shape import _normal_axes, _reshape, broadcast_to, ndim_of, shape_of
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import Tensor, value_of
@@ -67,10 +68,15 @@ _getitem.vjp(
 )
 
 
-def _clean_index(index: Any, x: Any, name: str = "getitem") -> Any:
+def _clean_index(index: Any, x: Any) -> Any:
     """An index into x with lists made arrays, tensors unwrapped, and arrays copied to where x is."""
+    return _placed(_plain_index(index), x)
+
+
+def _plain_index(index: Any, name: str = "getitem") -> Any:
+    """An index with lists made arrays and tensors unwrapped."""
     if isinstance(index, tuple):
-        return tuple([_clean_index(list(part) if isinstance(part, tuple) else part, x, name) for part in index])
+        return tuple([_plain_index(list(part) if isinstance(part, tuple) else part, name) for part in index])
     if isinstance(index, Tensor):
         if index.requires_grad:
             raise TypeError(f"{name}: an index has no gradient; pass integers, slices or an integer tensor")
@@ -79,10 +85,38 @@ def _clean_index(index: Any, x: Any, name: str = "getitem") -> Any:
         index = np.asarray(index, dtype=np.intp if isinstance(index, list) and not index else None)
     if is_array(index) and index.dtype.kind == "f":
         raise IndexError(f"{name}: an index must be integer or boolean, not {index.dtype}")
+    return index if is_array(index) or isinstance(index, _SINGLE) else operator.index(index)
+
+
+def _placed(index: Any, x: Any) -> Any:
+    """A plain index copied to where x is, which CuPy would read modulo the axis: so what is beyond raises before."""
     data = value_of(x)
-    if is_array(index) and index.ndim and is_array(data) and device_of(index) != device_of(data):
-        return to_device(index, device_of(data))
-    return own(index)
+    if not is_array(data):
+        return own(index)
+    place, parts = device_of(data), index if isinstance(index, tuple) else (index,)
+    if place != "cpu":
+        told("getitem", lambda x: _check_reach(parts, x.shape), data)
+    moved = tuple([_part_placed(part, place) for part in parts])
+    return moved if isinstance(index, tuple) else moved[0]
+
+
+def _part_placed(part: Any, place: str) -> Any:
+    if not is_array(part) or device_of(part) == place:
+        return own(part)
+    return to_device(part, place) if part.ndim else part.item()
+
+
+def _check_reach(parts: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    """Raise as NumPy does where an integer array on the host names a place that is not there."""
+    widths = [0 if p is None or p is Ellipsis else p.ndim if is_array(p) and p.dtype.kind == "b" else 1 for p in parts]
+    axis = 0
+    for part, width in zip(parts, widths, strict=True):
+        if isinstance(part, np.ndarray) and part.dtype.kind in "iu" and part.size and axis < len(shape):
+            low, high, size = int(part.min()), int(part.max()), shape[axis]
+            if low < -size or high >= size:
+                found = high if high >= size else low
+                raise IndexError(f"index {found} is out of bounds for axis {axis} with size {size}")
+        axis += len(shape) - sum(widths) if part is Ellipsis else width
 
 
 @function(method="__getitem__")
@@ -98,7 +132,7 @@ _SINGLE = (*_BASIC, str)  # what an array cannot be made of; NumPy says what is 
 @function()
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
-    indices = _clean_index(indices if not isinstance(indices, tuple) else list(indices), x, "take")
+    indices = _plain_index(indices if not isinstance(indices, tuple) else list(indices), "take")
     if is_array(indices) and indices.dtype.kind == "b":
         raise IndexError("take: indices are integers, not booleans; x[mask] chooses by a mask")
     if axis is None:
@@ -110,7 +144,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 @function(method=False)
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     """Elements picked one by one along ``axis``, as ``numpy.take_along_axis``: the companion of argmax and argsort."""
-    indices = _clean_index(indices, x, "take_along_axis")
+    indices = _plain_index(indices, "take_along_axis")
     indices = indices if is_array(indices) else np.asarray(indices)
     if indices.dtype.kind == "b":
         raise IndexError("take_along_axis: indices are integers, not booleans; x[mask] chooses by a mask")
@@ -133,6 +167,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
             f"take_along_axis: shapes {shape_of(x)} and {indices.shape} (of the indices) must broadcast "
             f"in every axis but {axis}"
         ) from None
+    indices = _named("take_along_axis", _placed, (slice(None),) * axis + (indices,), x)[axis]
     full = broadcast_to(indices, (*shape[:axis], indices.shape[axis], *shape[axis + 1 :]))
     m = xp(indices)
     places = [m.arange(n).reshape([-1 if j == i else 1 for j in range(ndim)]) for i, n in enumerate(shape)]
@@ -145,8 +180,12 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
 
 def _picked(name: str, x: Any, index: Any) -> Any:
     """``x[index]`` for the op ``name``, which an error then names."""
+    return _named(name, lambda: _getitem(x, _placed(index, x)))
+
+
+def _named(name: str, f: Any, *args: Any) -> Any:
     try:
-        return _getitem(x, index)
+        return f(*args)
     except IndexError as error:
         error.args = (str(error).replace("getitem", name, 1),)
         raise

@@ -15,7 +15,7 @@ from tinygrad7.backend import xp, xp_of
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import OUT_OF_BOUNDS, ShapeError
 from tinygrad7.tape import function, primitive
-from tinygrad7.tensor import NUMPY, Tensor
+from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -252,7 +252,10 @@ def _sequence(arrays: Any, name: str) -> list[Any]:
         raise ValueError(f"{name}: the list is empty; at least one array is needed")
     if any(hasattr(x, "dtype") for x in parts):  # numbers beside arrays do not change the dtype
         dtype = np.result_type(*[x.dtype if hasattr(x, "dtype") else x for x in parts])
+        m = xp_of(*map(value_of, parts))
         parts = [x if hasattr(x, "dtype") else dtype.type(x) for x in parts]
+        if m is not np:  # which joins nothing but its own arrays
+            parts = [m.full((), x, x.dtype) if isinstance(x, np.generic) else x for x in parts]
     return parts
 
 
