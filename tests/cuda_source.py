@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\((.*?)\)\s*\{(.*?)\n\}', re.DOTALL)
-TYPES = {"float": "float32", "double": "float64", "int": "int32"}
+TYPES = {"float": "float32", "double": "float64", "int": "int32", "long long": "int64"}
 FUNCTIONS = {"tanh": np.tanh, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "fmax": np.maximum, "fmin": np.minimum}
 INDEX = "blockDim.x * blockIdx.x + threadIdx.x"
 
@@ -81,9 +81,9 @@ class Kernel:
                 if isinstance(value, np.ndarray) and value.shape == threads.shape:
                     names[name] = value[still]
             return threads[still]
-        declared = re.match(r"(?:const )?(real|float|double|int) (.*)", statement)
+        declared = re.match(r"(?:const )?(real|float|double|int|long long) (.*)", statement)
         for part in re.split(r",\s*(?=\w+ =)", declared[2]) if declared else [statement] if statement else []:
-            value_of = part.replace(INDEX, "threads_")
+            value_of = part.replace("(long long)", "").replace(INDEX, "threads_")
             if declared:
                 name, _, expression = value_of.partition(" = ")
                 dtype = TYPES.get(self.real if declared[1] == "real" else declared[1])

@@ -108,11 +108,21 @@ def test_creation_asks_the_default_device_and_computation_asks_the_data(cuda: An
 
 def test_operands_of_two_devices_are_refused_by_name(cuda: Any) -> None:
     here, there = tg.tensor([1.0, 2.0], device="cpu"), tg.tensor([1.0, 2.0], device="cuda")
-    for f in (lambda: here + there, lambda: there * here, lambda: tg.concatenate([here, there]), lambda: there @ here):
+    for f in (
+        lambda: here + there, lambda: there * here, lambda: tg.concatenate([here, there]), lambda: there @ here,
+        lambda: tg.isclose(there, np.ones(2)), lambda: tg.allclose(here, there), lambda: tg.array_equal(there, here),
+        lambda: tg.einsum("i,i", there, np.ones(2)), lambda: tg.einsum("i,i,i", here, there, there),
+    ):  # fmt: skip
         with pytest.raises(TypeError, match=r"operands live on cpu and cuda:0.*t\.to\("):
             f()
     with pytest.raises(TypeError, match="operands live on cpu and cuda:0"):
         there * np.ones(2)
+
+
+def test_lists_are_compared_on_the_device(cuda: Any) -> None:
+    x = tg.tensor([1.0, 0.1], device="cuda", dtype="float64")
+    assert tg.array_equal(x, [1.0, 0.1]) and not tg.array_equal([1.0], x) and not tg.array_equal(x, 1.0)
+    assert tg.allclose(x, [1.0, 0.1]) and tg.isclose(x, 1.0).tolist() == [True, False]
 
 
 def test_host_arrays_are_moved_where_they_are_given_as_values_and_nowhere_else(cuda: Any) -> None:

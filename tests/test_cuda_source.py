@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tinygrad7 as tg
+from tests import standin
 from tests.cuda_source import KERNEL, Kernel, nvrtc_compile, nvrtc_path, sources
+from tinygrad7.ops import recurrent_cuda
 
 pytestmark = pytest.mark.host
 
@@ -51,6 +55,32 @@ def test_a_write_through_a_const_pointer_is_refused() -> None:
         Kernel(source, "scale", ("-Dreal=float",))(
             (1,), (8,), (np.ones(4, np.float32), np.ones(6, np.float32), np.float32(3), np.int32(3))
         )
+
+
+def test_places_in_memory_are_counted_in_64_bits() -> None:
+    for source, _ in sources().values():
+        code = re.sub(r"//.*", "", source)
+        assert not re.search(r"\bint\b", code), "5 H B elements of a large net are more than an int counts"
+        for _, body in re.findall(r"void (\w+)\(.*?\)\s*\{(.*?)\n\}", code, re.DOTALL):
+            assert "(long long)blockDim.x * blockIdx.x + threadIdx.x" in body
+
+
+def test_a_kernel_is_built_once_and_launched_often(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    class Module(standin.RawModule):
+        def get_function(self, name: str) -> Any:
+            built.append(name)
+            return super().get_function(name)
+
+    monkeypatch.setattr(cuda, "RawModule", Module)
+    recurrent_cuda._kernel.cache_clear()
+    x = tg.normal((5, 2, 3), rng=0, device="cuda")
+    weights = [tg.normal((8, n), rng=n, device="cuda", requires_grad=True) for n in (3, 2)]
+    for _ in range(2):
+        tg.lstm(x, None, *weights)[0].sum().backward()
+    assert sorted(built) == ["lstm_backward", "lstm_forward"]
+    recurrent_cuda._kernel.cache_clear()
 
 
 def test_every_kernel_of_ours_is_understood() -> None:

@@ -47,6 +47,14 @@ def xp_of(*values: Any) -> Any:
     return next((module for value in values if (module := xp(value)) is not np), np)
 
 
+def device_only(*values: Any) -> Any:
+    """``xp_of``, for those of CuPy's functions that would move a host array without a word: it raises ``TypeError``."""
+    module = xp_of(*values)
+    if module is not np and any(isinstance(value, np.ndarray) for value in values):
+        raise TypeError("host arrays and device arrays do not mix")
+    return module
+
+
 def is_array(a: object) -> bool:
     """Whether ``a`` is an array (or NumPy scalar) of one of the backends."""
     return type(a) in _MODULES or isinstance(a, np.ndarray | np.generic) or _foreign(a)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.arrays import operand
-from tinygrad7.backend import xp_of
+from tinygrad7.backend import device_only, is_array, xp_of
 from tinygrad7.messages import explain
 from tinygrad7.tape import function
 from tinygrad7.tensor import NUMPY, Tensor, value_of
@@ -46,7 +46,7 @@ for _function in ("isnan", "isfinite", "isinf", "signbit", "logical_not", "logic
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Which elements are equal within a tolerance, |a − b| ≤ atol + rtol |b|: a plain boolean array."""
     a, b = value_of(a), value_of(b)
-    return xp_of(a, b).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    return _of_two("isclose", a, b).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 @function(method=False)
@@ -59,4 +59,15 @@ def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan
 def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
     """Whether shapes and all elements are equal: a plain bool."""
     a, b = value_of(a), value_of(b)
-    return bool(xp_of(a, b).array_equal(a, b, equal_nan=equal_nan))
+    m = _of_two("array_equal", a, b)
+    if m is not np:
+        a, b = (v if is_array(v) else m.asarray(v) for v in (a, b))
+    return bool(m.array_equal(a, b, equal_nan=equal_nan))
+
+
+def _of_two(name: str, a: Any, b: Any) -> Any:
+    """The module of both, where they live on one device."""
+    try:
+        return device_only(a, b)
+    except TypeError as error:
+        raise explain(name, (a, b), error) from None

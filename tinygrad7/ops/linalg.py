@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import device_of, is_array, to_device, xp_of
+from tinygrad7.backend import device_of, device_only, is_array, to_device
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.elementwise import multiply
@@ -128,7 +128,7 @@ def _einsum_domain(pick: Pick) -> Call:
 @primitive("einsum", domain=_einsum_domain, method=False)
 def _einsum(*operands: Any, subscripts: str) -> Any:
     """Einstein's summation.   y = Σ of products of the operands      x̄ᵢ = the same with ȳ in the place of xᵢ"""
-    m = xp_of(*operands)
+    m = device_only(*operands)
     if len(operands) < 3:
         return m.einsum(subscripts, *operands)
     dtype = m.result_type(*operands)  # two at a time, the first product would be in the dtype of these two, and wrap

@@ -12,9 +12,9 @@ from typing import Any
 from tinygrad7.backend import Array, xp
 
 SOURCE = r"""
-extern "C" __global__ void lstm_forward(real* gates, real* new_c, real* h, const int n) {
-    // gates (5, n): the pre-activations of o, i, f (halved) and g, and the cell before
-    const int k = blockDim.x * blockIdx.x + threadIdx.x;
+extern "C" __global__ void lstm_forward(real* gates, real* new_c, real* h, const long long n) {
+    // gates (5, n), more than an int may count: the pre-activations of o, i, f (halved) and g, and the cell before
+    const long long k = (long long)blockDim.x * blockIdx.x + threadIdx.x;
     if (k >= n) return;
     const real half = 0.5, c_before = gates[4 * n + k];
     const real o = half * tanh(gates[k]) + half, i = half * tanh(gates[n + k]) + half;
@@ -26,9 +26,9 @@ extern "C" __global__ void lstm_forward(real* gates, real* new_c, real* h, const
 }
 
 extern "C" __global__ void lstm_backward(real* d, const real* gates, const real* new_c, const real* dh, real* dc,
-                                         const int n) {
+                                         const long long n) {
     // d (5, n): from row 1 on the cotangents of the pre-activations of o, i, f, g
-    const int k = blockDim.x * blockIdx.x + threadIdx.x;
+    const long long k = (long long)blockDim.x * blockIdx.x + threadIdx.x;
     if (k >= n) return;
     const real one = 1, o = gates[k], i = gates[n + k], f = gates[2 * n + k], g = gates[3 * n + k];
     const real t = tanh(new_c[k]), bar_h = dh[k], bar_c = dc[k] + bar_h * o * (one - t * t);
@@ -45,15 +45,16 @@ THREADS = 256
 
 
 @functools.cache
-def _compiled(module: Any, dtype: str) -> Any:
-    return module.RawModule(code=SOURCE, options=(f"-Dreal={REAL[dtype]}",))
+def _kernel(module: Any, dtype: str, name: str) -> Any:
+    """A kernel, which CuPy compiles at its first launch on each device and keeps for the others."""
+    return module.RawModule(code=SOURCE, options=(f"-Dreal={REAL[dtype]}",)).get_function(name)
 
 
 def _launch(name: str, *arrays: Array) -> None:
     m, n = xp(arrays[0]), arrays[-1].size
     if n:
-        kernel = _compiled(m, str(arrays[0].dtype)).get_function(name)
-        kernel(((n + THREADS - 1) // THREADS,), (THREADS,), (*arrays, m.int32(n)))
+        kernel = _kernel(m, str(arrays[0].dtype), name)
+        kernel(((n + THREADS - 1) // THREADS,), (THREADS,), (*arrays, m.int64(n)))
 
 
 def _forward(gates: Array, new_c: Array, h: Array, pair: Array, half: Array) -> None:
