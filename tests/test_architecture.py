@@ -27,7 +27,7 @@ LAYERS = [
     ["userop"],
     ["tape"],
     ["random"],
-    ["ops.create", "ops.erf", "ops.trigonometry"],
+    ["ops.axes", "ops.create", "ops.erf", "ops.trigonometry"],
     ["ops.elementwise"],
     ["ops.compare", "ops.shape"],
     ["ops.convert", "ops.indexing"],

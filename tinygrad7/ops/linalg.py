@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import device_of, device_only, is_array, to_device
+from tinygrad7.backend import device_of, device_only, is_array, numbers, to_device
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
+from tinygrad7.ops.axes import _normal_axes
 from tinygrad7.ops.elementwise import multiply
 from tinygrad7.ops.indexing import _add_at, _clean_index, _scatter
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.ops.shape import (
     _indexable,
-    _normal_axes,
     _reshape,
     _transpose,
     broadcast_to,
@@ -230,7 +230,8 @@ def embedding(weight: Any, indices: Any) -> Any:
     if not shape_of(weight):
         raise ShapeError("embedding: weight must be a table (V, E), not a single number")
     rows = shape_of(weight)[0]
-    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= rows):
-        found = f"indices from {int(indices.min())} to {int(indices.max())}"
+    low, high = numbers(indices.min(), indices.max()) if indices.size else (0, -1)
+    if low < 0 or high >= rows:
+        found = f"indices from {low} to {high}"
         raise IndexError(f"embedding: {found} in a table of {rows} rows; they must lie in [0, {rows})")
     return _embedding(weight, to_device(indices, device_of(value_of(weight))))

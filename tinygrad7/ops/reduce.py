@@ -11,9 +11,10 @@ from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp
 from tinygrad7.domains import Call, Pick, reduction
 from tinygrad7.messages import told
+from tinygrad7.ops.axes import _normal_axes
 from tinygrad7.ops.elementwise import abs as absolute
 from tinygrad7.ops.elementwise import exp, where
-from tinygrad7.ops.shape import _back, _indexable, _normal_axes, _pad, broadcast_to, flip
+from tinygrad7.ops.shape import _back, _indexable, _pad, broadcast_to, flip
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import value_of
 
@@ -302,7 +303,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if ord is None or (ord == "fro" and len(axes) == 2):
         return _norm(x, axis, keepdims)
     if len(axes) != 1:
-        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes is no vector norm of x {x.shape}; give one axis")
+        kind = "a matrix norm, which is not here" if len(axes) == 2 else "no norm"
+        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes is {kind}; give one axis of x {x.shape}")
     if not isinstance(ord, int | float | np.number) or ord != ord:
         raise ValueError(f"norm: ord={ord!r} is not a vector norm; use a number, inf or -inf")
     if ord == 2:

@@ -13,7 +13,8 @@ import numpy as np
 from tinygrad7.arrays import operand
 from tinygrad7.backend import xp, xp_of
 from tinygrad7.domains import Call, Pick
-from tinygrad7.messages import OUT_OF_BOUNDS, ShapeError
+from tinygrad7.messages import ShapeError
+from tinygrad7.ops.axes import _normal_axes, _pairs
 from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor, value_of
 
@@ -123,22 +124,6 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     return _transpose(x, tuple(order))
 
 
-def _normal_axes(axis: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """One axis or several as a tuple of non-negative numbers; raises for one that is not there or comes twice."""
-    try:
-        axes = tuple([operator.index(a) for a in (axis if isinstance(axis, tuple | list) else (axis,))])
-    except TypeError:
-        raise TypeError(f"{name}: an axis must be a whole number or a tuple of them, not {axis!r}") from None
-    ndim = len(shape)
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise np.exceptions.AxisError(f"{name}: {OUT_OF_BOUNDS.format(a, ndim, shape=shape)}")
-    normal = tuple([a % ndim for a in axes])
-    if len(set(normal)) != len(normal):
-        raise ValueError(f"{name}: an axis comes twice in {axes} of shape {shape}")
-    return normal
-
-
 @function()
 def expand_dims(x: Any, axis: Any) -> Any:
     """New axes of size 1 at the places ``axis`` of the result."""
@@ -191,24 +176,24 @@ def _join_domain(pick: Pick) -> Call:
     a, b, c = pick.integer(1, 3), pick.integer(1, 3), pick.integer(1, 2)
     axis = pick.choice([0, 1, -1])
     shapes = [(n, 2) if axis == 0 else (2, n) for n in (a, b, c)]
-    parts = tuple([pick.array(s) for s in shapes])
-    return parts, {"axis": axis, "cuts": _cuts(parts, axis)}
+    return tuple([pick.array(s) for s in shapes]), {"axis": axis}
 
 
 @primitive("concatenate", domain=_join_domain, method=False)
-def _concatenate(*parts: Any, axis: int, cuts: tuple[int, ...]) -> Any:
+def _concatenate(*parts: Any, axis: int, cuts: tuple[int, ...] = ()) -> Any:
     """Joined along an axis, at the places ``cuts``.   y = [x₁ … xₙ]      x̄ᵢ = the part of ȳ that came from xᵢ"""
     return xp_of(*parts).concatenate(parts, axis=axis)
 
 
-def _part_of(g: Any, index: int, axis: int, cuts: tuple[int, ...]) -> Any:
+def _part_of(g: Any, index: int, axis: int, cuts: tuple[int, ...], parts_shape: Any) -> Any:
+    cuts = cuts or _cuts(parts_shape, axis)  # unless ``concatenate`` has counted them
     return g[(slice(None),) * (axis % ndim_of(g)) + (slice(cuts[index], cuts[index + 1]),)]
 
 
-def _cuts(parts: Any, axis: Any) -> tuple[int, ...]:
+def _cuts(shapes: Any, axis: Any) -> tuple[int, ...]:
     """Where each part begins along the axis, and the end: counted once, since each part's rule needs two of them."""
     try:
-        return tuple(itertools.accumulate([shape_of(part)[axis] for part in parts], initial=0))
+        return tuple(itertools.accumulate([shape[axis] for shape in shapes], initial=0))
     except (IndexError, TypeError):  # the forward function says what is wrong
         return ()
 
@@ -222,7 +207,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     parts = _sequence(arrays, "concatenate")
     if axis is None:
         parts, axis = [_reshape(p, -1) for p in parts], 0
-    return _concatenate(*parts, axis=axis, cuts=_cuts(parts, axis))
+    return _concatenate(*parts, axis=axis, cuts=_cuts(map(shape_of, parts), axis))
 
 
 def _stack_domain(pick: Pick) -> Call:
@@ -380,7 +365,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
     elements of x, whose gradients add up. Raises ``ValueError`` for another mode, ``ShapeError`` for widths of
     another form and for elements of an axis that has none."""
     shape = shape_of(x)
-    widths = _pairs(pad_width, shape, "iu", "pad_width counts elements, in integers")
+    widths = _pairs(pad_width, shape, "pad", "iu", "pad_width counts elements, in integers")
     if any(n < 0 for pair in widths for n in pair):
         raise ValueError(f"pad: pad_width {pad_width!r} is negative; cut with a slice instead")
     if not shape:
@@ -388,7 +373,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
             raise ShapeError("pad: a 0-d tensor has no axis to pad; x.reshape(1) has one")
         return _reshape(x, ())
     if mode == "constant":
-        values = _pairs(constant_values, shape, "fiub", "constant_values are numbers")
+        values = _pairs(constant_values, shape, "pad", "fiub", "constant_values are numbers")
         return _pad(x, widths, values if np.ndim(constant_values) else float(constant_values))
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f"pad: mode {mode!r} has no derivative here; use constant, edge, reflect, symmetric or wrap")
@@ -401,16 +386,3 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
                 )
             x = x[(slice(None),) * axis + (np.pad(np.arange(n), pair, mode=mode),)]  # type: ignore[call-overload]
     return x
-
-
-def _pairs(value: Any, shape: tuple[int, ...], kinds: str, what: str) -> tuple[tuple[Any, Any], ...]:
-    """A number, a pair (before, after), or a pair for each axis of ``shape``, as the last of these."""
-    forms = "give a number, a pair (before, after), or a pair for each axis"
-    try:
-        found = np.asarray(value)
-        pairs = tuple([(a, b) for a, b in np.broadcast_to(found, (len(shape), 2)).tolist()])
-    except ValueError:
-        raise ShapeError(f"pad: {what.split()[0]} {value!r} does not fit shape {shape}; {forms}") from None
-    if found.dtype.kind not in kinds:
-        raise TypeError(f"pad: {what}, not {value!r}; {forms}")
-    return pairs
