@@ -122,7 +122,8 @@ PLAIN = {"argmax", "argmin"}  # answer with plain values
 def methods() -> dict[str, Any]:
     """What ops have attached to ``Tensor``: name to function, operators after words."""
     own = {name: value for name, value in vars(Tensor).items() if inspect.isfunction(value)}
-    attached = {n: f for n, f in own.items() if f.__module__ != "tinygrad7.tensor" and not re.match(r"_[^_]", n)}
+    ours = {n: f for n, f in own.items() if f.__module__.startswith("tinygrad7.") and not re.match(r"_[^_]", n)}
+    attached = {n: f for n, f in ours.items() if f.__module__ != "tinygrad7.tensor"}
     return dict(sorted(attached.items(), key=lambda item: (item[0].startswith("__"), item[0])))
 
 

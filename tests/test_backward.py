@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import tinygrad7 as tg
 from tests.helpers import host, leaf
 from tinygrad7.node import Leaf
-from tinygrad7.tape import REGISTRY
+from tinygrad7.op import REGISTRY
 
 
 def test_the_diamond() -> None:

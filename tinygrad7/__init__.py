@@ -99,7 +99,7 @@ from tinygrad7.ops.shape import (
 )
 from tinygrad7.ops.trigonometry import arctan, cos, cosh, sin, sinh, tan
 from tinygrad7.random import seed
-from tinygrad7.tape import primitive
+from tinygrad7.declare import primitive
 from tinygrad7.tensor import Tensor, tensor
 from tinygrad7.transforms import ggnvp, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad7.wengert import Tape

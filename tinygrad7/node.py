@@ -99,3 +99,17 @@ class Leaf:
 def newest_write() -> int:
     """The birth count of the last write into any leaf."""
     return _newest_write[0]
+
+
+class Cut:
+    """Left on a tensor by ``detach``: what it was cut from, in words, so that drawings can show the cut.
+
+    A leaf is kept itself: it shares its memory, and only a leaf that is there can say that it was written into."""
+
+    __slots__ = ("birth", "leaf", "name", "op", "scope")
+
+    def __init__(self, node: Node | Leaf) -> None:
+        self.leaf = node if isinstance(node, Leaf) else None
+        self.op = node.plan.op.label if isinstance(node, Node) else "leaf"
+        self.name = node.name if isinstance(node, Leaf) else None
+        self.scope, self.birth = node.scope, node.birth

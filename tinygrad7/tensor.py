@@ -1,7 +1,7 @@
 """``Tensor``: an array and, where it needs a gradient, the node that it came from.
 
-Ops attach themselves as methods when they are registered (``tape.primitive``); editors and type checkers read them in
-``methods.py``, which a test holds against the registry. ``t.backward`` comes from ``grad.py``.
+Ops attach themselves as methods when they are declared (``declare.primitive``); editors and type checkers read them
+in ``methods.py``, which a test holds against the registry. ``t.backward`` comes from ``grad.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinygrad7.backend import Array, check_device, device_of, is_array, to_devic
 from tinygrad7.context import STATE, check_dtype
 from tinygrad7.methods import Methods
 from tinygrad7.names import INSTEAD, instead
-from tinygrad7.node import Leaf, Node
+from tinygrad7.node import Cut, Leaf, Node
 
 # NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
 NUMPY: dict[Any, Callable[..., Any]] = {}
@@ -29,20 +29,6 @@ _NO_GRAD_OF_A_RESULT = (
     ".grad of a recorded result is None, since only leaves collect: after w = w - 0.1 * w.grad, w is such a result, "
     "while w.assign(w.numpy() - 0.1 * w.grad) steps the leaf; for a result's gradient use tg.gradients(loss, [result])"
 )
-
-
-class Cut:
-    """Left on a tensor by ``detach``: what it was cut from, in words, so that drawings can show the cut.
-
-    A leaf is kept itself: it shares its memory, and only a leaf that is there can say that it was written into."""
-
-    __slots__ = ("birth", "leaf", "name", "op", "scope")
-
-    def __init__(self, node: Node | Leaf) -> None:
-        self.leaf = node if isinstance(node, Leaf) else None
-        self.op = node.plan.op.label if isinstance(node, Node) else "leaf"
-        self.name = node.name if isinstance(node, Leaf) else None
-        self.scope, self.birth = node.scope, node.birth
 
 
 class Tensor(Methods):

@@ -13,9 +13,9 @@ import numpy as np
 
 from tinygrad7.context import Scope, chain
 from tinygrad7.draw.words import module_title, op_label, shape_text, short
-from tinygrad7.node import Leaf, Node
+from tinygrad7.node import Cut, Leaf, Node
 from tinygrad7.op import PICKED, inputs
-from tinygrad7.tensor import Cut, Tensor
+from tinygrad7.tensor import Tensor
 from tinygrad7.walk import reachable
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygrad7.arrays import operand
 from tinygrad7.backend import device_only, is_array, xp_of
+from tinygrad7.declare import function
 from tinygrad7.messages import explain
-from tinygrad7.tape import function
 from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 

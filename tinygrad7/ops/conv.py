@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp
+from tinygrad7.declare import primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.indexing import getitem
@@ -23,7 +24,6 @@ from tinygrad7.ops.linalg import einsum
 from tinygrad7.ops.reduce import max as largest
 from tinygrad7.ops.reduce import mean, narrow, wide
 from tinygrad7.ops.shape import _reshape, pad, shape_of, stack
-from tinygrad7.tape import primitive
 
 Pair = tuple[int, int]
 # Elements of columns at a time. On a CPU half a megabyte in float32, which a core's own cache holds; elsewhere a launch

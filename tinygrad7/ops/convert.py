@@ -8,9 +8,9 @@ import numpy as np
 
 from tinygrad7.backend import to_device, writable_array
 from tinygrad7.context import check_dtype
+from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.ops.shape import _indexable
-from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import Tensor
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp, xp_of
+from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick, apart, broadcastable, elementwise
 from tinygrad7.ops.erf import error_function
-from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor
 
 # ---- choice, which other rules use -------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ import numpy as np
 
 from tinygrad7.arrays import own
 from tinygrad7.backend import Array, device_of, is_array, to_device, xp
+from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError, told
 from tinygrad7.ops.axes import _normal_axes
 from tinygrad7.ops.shape import _reshape, broadcast_to, ndim_of, shape_of
-from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import Tensor, value_of
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from tinygrad7.arrays import as_array
 from tinygrad7.backend import device_of, is_array, to_device, xp
+from tinygrad7.declare import primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.ops.elementwise import sqrt, square
 from tinygrad7.ops.reduce import mean, narrow, sum_to, wide
 from tinygrad7.ops.shape import _reshape
 from tinygrad7.random import generator
-from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor, value_of
 
 

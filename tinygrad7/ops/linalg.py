@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.backend import device_of, device_only, is_array, numbers, to_device
+from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.axes import _normal_axes
@@ -25,7 +26,6 @@ from tinygrad7.ops.shape import (
     shape_of,
     swapaxes,
 )
-from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import Tensor, value_of
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.arrays import _from_python, as_array
-from tinygrad7.backend import Array, device_of, is_array, to_device, xp
+from tinygrad7.backend import Array, device_of, is_array, numbers, to_device, xp
+from tinygrad7.declare import primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError, told
 from tinygrad7.ops.elementwise import abs, relu, softplus, square, where
 from tinygrad7.ops.indexing import take_along_axis
 from tinygrad7.ops.reduce import log_softmax, mean, narrow, sum, wide
-from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor, value_of
 
 
@@ -34,17 +34,20 @@ def _floating(x: Any, name: str, what: str) -> Any:
     return x
 
 
-def _beside(value: Any, x: Any, name: str, what: str) -> Array:
-    """``value`` as a plain array on the device of ``x``; a tensor that lives elsewhere raises."""
+def _beside(value: Any, x: Any, name: str, what: str) -> tuple[Array, Array]:
+    """``value`` as a plain array, where it came from (to be checked there) and on the device of ``x``.
+
+    A tensor that lives elsewhere raises."""
     place = device_of(value_of(x))
     if not isinstance(value, Tensor):
         plain = value if is_array(value) else told(name, lambda value: _from_python(value, np.float64), value)
-        return told(name, lambda value: as_array(value, device=place), plain)
+        given = told(name, lambda value: as_array(value, device=device_of(value)), plain)
+        return given, to_device(given, place)
     if value.device != place:
         raise TypeError(
             f"{name}: {what} live on {value.device}, the predictions on {place}: move one with .to({place!r})"
         )
-    return value._data
+    return value._data, value._data
 
 
 def _reduced(loss: Any, reduction: str) -> Any:
@@ -82,9 +85,9 @@ def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mea
     return narrow(_reduced(loss, reduction), logits)
 
 
-def _rows(mask: Array) -> float:
-    """How many rows a mask keeps."""
-    return float(wide(mask).sum())
+def _rows(mask: Array) -> Array:
+    """How many rows a mask keeps: a 0-d array, which the host need not wait for."""
+    return wide(mask).sum()
 
 
 @primitive(
@@ -111,7 +114,7 @@ def _cross_entropy(logits: Any, targets: Any, mask: Any = None, reduction: str =
         loss = targets.sum(axis=-1) * m.log(total) - at_target
     if mask is not None:
         loss = m.where(mask != 0, loss * mask, 0)
-    rows = 1.0
+    rows: Any = 1.0
     if reduction == "mean":
         rows = float(loss.size) if mask is None else _rows(mask)
     if reduction != "none":
@@ -164,8 +167,8 @@ def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str
     lead, classes = logits.shape[:-1], logits.shape[-1]
     if 0 in logits.shape:
         raise ValueError(f"cross_entropy: logits of shape {logits.shape} hold no row; is the batch empty?")
-    t = _beside(targets, logits, "cross_entropy", "targets")
-    kept = _check_mask(mask, logits, lead, reduction)
+    seen, t = _beside(targets, logits, "cross_entropy", "targets")
+    given, kept = _check_mask(mask, logits, lead, reduction)
     if t.dtype.kind == "f":
         if t.shape != logits.shape:
             hint = "; class indices must be integers: targets.astype('int64')" if t.shape == lead else ""
@@ -184,34 +187,35 @@ def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str
         )
     if kept is not None:
         t = xp(t).where(kept != 0, t, 0)
-    seen = targets if kept is None and is_array(targets) else t  # on the host, if they came from there
+        seen = xp(seen).where(given != 0, seen, 0) if xp(seen) is xp(given) else t
     _check_classes("cross_entropy", seen, classes)
     return _cross_entropy(logits, t, kept, reduction)
 
 
 def _check_classes(name: str, targets: Array, classes: int) -> None:
-    low, high = int(targets.min()), int(targets.max())
+    low, high = numbers(targets.min(), targets.max())
     if low < 0 or high >= classes:
         raise IndexError(
             f"{name}: targets run from {low} to {high}, but there are {classes} classes: 0 to {classes - 1}"
         )
 
 
-def _check_mask(mask: Any, logits: Any, lead: tuple[int, ...], reduction: str) -> Any:
+def _check_mask(mask: Any, logits: Any, lead: tuple[int, ...], reduction: str) -> tuple[Any, Any]:
+    """The mask where it came from, and in the dtype of the logits beside them."""
     if mask is None:
-        return None
-    kept = _beside(mask, logits, "cross_entropy", "the values of mask")
+        return None, None
+    seen, kept = _beside(mask, logits, "cross_entropy", "the values of mask")
     if kept.shape != lead:
         raise ShapeError(f"cross_entropy: mask must have shape {lead} for logits {logits.shape}, not {kept.shape}")
-    seen = mask if is_array(mask) else kept  # on the host, if it came from there
-    if seen.dtype.kind != "b" and not bool(((seen >= 0) & (seen < np.inf)).all()):
+    right, some = numbers(((seen >= 0) & (seen < np.inf)).all(), (seen != 0).any())
+    if not right:
         raise ValueError(
             f"cross_entropy: mask says how much each row counts, 0 (left out) or more, but it runs from "
             f"{float(seen.min()):g} to {float(seen.max()):g}; use 0 and 1, booleans, or finite weights"
         )
-    if reduction == "mean" and not bool((seen != 0).any()):
+    if reduction == "mean" and not some:
         raise ValueError("cross_entropy: the mask keeps nothing, so there is no mean; leave such a batch out")
-    return kept.astype(logits.dtype)
+    return seen, kept.astype(logits.dtype)
 
 
 # ---- the others --------------------------------------------------------------------------------------------------
@@ -258,7 +262,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, *, reduction: st
     name = "binary_cross_entropy_with_logits"
     _check_reduction(name, reduction)
     z, t = _pair(logits, targets, name)
-    low, high = float(value_of(t).min()), float(value_of(t).max())
+    low, high = numbers(value_of(t).min(), value_of(t).max())
     if not (low >= 0 and high <= 1):
         raise ValueError(
             f"{name}: targets are probabilities, but these run from {low:g} to {high:g}; use 0 and 1, or values between"
@@ -273,14 +277,14 @@ def hinge_loss(scores: Any, targets: Any, margin: float = 1.0, *, reduction: str
     sum for j = t. Weston and Watkins, 1999. Raises as ``cross_entropy`` does."""
     _check_reduction("hinge_loss", reduction)
     s = _floating(scores, "hinge_loss", "scores")
-    t = _beside(targets, s, "hinge_loss", "targets")
+    seen, t = _beside(targets, s, "hinge_loss", "targets")
     if not s.ndim or t.shape != s.shape[:-1] or t.dtype.kind not in "iu":
         raise ShapeError(
             f"hinge_loss: scores {s.shape} need integer targets of shape {s.shape[:-1]}, not {t.shape} {t.dtype}"
         )
     if 0 in s.shape:
         raise ValueError(f"hinge_loss: scores of shape {s.shape} hold no row; is the batch empty?")
-    _check_classes("hinge_loss", t, s.shape[-1])
+    _check_classes("hinge_loss", seen, s.shape[-1])
     other = xp(t).arange(s.shape[-1]) != t[..., None]
     excess = relu(s - take_along_axis(s, t[..., None]) + margin)
     return _reduced(sum(where(other, excess, 0), -1), reduction)

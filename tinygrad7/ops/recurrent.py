@@ -13,13 +13,14 @@ import numpy as np
 from tinygrad7.arrays import own
 from tinygrad7.backend import device_of, is_array, to_device, to_numpy, xp
 from tinygrad7.context import STATE, step
+from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops import recurrent_cuda as on_cuda
 from tinygrad7.ops import recurrent_kernels as kernels
 from tinygrad7.ops.elementwise import relu, sigmoid, tanh, where
 from tinygrad7.ops.shape import shape_of, split, stack, unstack
-from tinygrad7.tape import constant, function, primitive
+from tinygrad7.tape import constant
 from tinygrad7.tensor import Tensor
 
 # ---- one step ----------------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ import numpy as np
 
 from tinygrad7.arrays import floating
 from tinygrad7.backend import Array, xp
+from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick, reduction
 from tinygrad7.messages import told
 from tinygrad7.ops.axes import _normal_axes
 from tinygrad7.ops.elementwise import abs as absolute
 from tinygrad7.ops.elementwise import exp, where
 from tinygrad7.ops.shape import _back, _indexable, _pad, broadcast_to, flip
-from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import value_of
 
 

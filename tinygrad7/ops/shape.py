@@ -12,10 +12,10 @@ import numpy as np
 
 from tinygrad7.arrays import operand
 from tinygrad7.backend import xp, xp_of
+from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.axes import _normal_axes, _pairs
-from tinygrad7.tape import function, primitive
 from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad7.backend import xp
+from tinygrad7.declare import primitive
 from tinygrad7.domains import elementwise
-from tinygrad7.tape import primitive
 
 
 @primitive("sin", domain=elementwise())
