@@ -330,6 +330,69 @@ def test_a_condition_that_is_one_truth_value_chooses_on_the_device(cuda: Any) ->
     assert seen["to host"] == 0
 
 
+# ---- how often the host waits ------------------------------------------------------------------------------------
+
+
+def _transfers(f: Any) -> tuple[int, int]:
+    with standin.counting() as seen:
+        f()
+    return seen["to device"], seen["to host"]
+
+
+@pytest.mark.host  # the stand-in counts
+def test_what_is_checked_costs_one_look_at_the_device_and_none_if_it_came_from_the_host(cuda: Any) -> None:
+    with tg.device("cuda"):
+        z, table, p = tg.normal((4, 3), rng=0, requires_grad=True), tg.normal((5, 2), rng=0), tg.ones((4, 3))
+        t, t_there = np.array([0, 1, 2, 9]), tg.tensor([0, 1, 2, 1])
+        mask, mask_there = np.array([1.0, 1.0, 0.5, 0.0]), tg.tensor([1.0, 1.0, 0.5, 0.0])
+        for f, to_device, to_host in (
+            (lambda: tg.cross_entropy(z, t % 3), 1, 0),
+            (lambda: tg.cross_entropy(z, [0, 1, 2, 0]), 1, 0),
+            (lambda: tg.cross_entropy(z, t_there), 0, 1),
+            (lambda: tg.cross_entropy(z, t, mask=mask), 2, 0),
+            (lambda: tg.cross_entropy(z, t.tolist(), mask=mask.tolist()), 2, 0),
+            (lambda: tg.cross_entropy(z, t_there, mask=mask_there), 0, 2),
+            (lambda: tg.hinge_loss(z, t % 3), 1, 0),
+            (lambda: tg.binary_cross_entropy_with_logits(z, p), 0, 1),
+            (lambda: tg.embedding(table, t % 5), 1, 0),
+            (lambda: tg.embedding(table, t_there), 0, 1),
+        ):
+            assert _transfers(f) == (to_device, to_host)
+        with pytest.raises(IndexError, match="targets run from 0 to 9"):
+            tg.cross_entropy(z, t)
+        assert _transfers(lambda: tg.cross_entropy(z, t, mask=mask).backward()) == (2, 0)
+
+
+@pytest.mark.host
+def test_layers_move_nothing_of_their_own(cuda: Any) -> None:
+    with tg.device("cuda"):
+        x, row = tg.normal((5, 2, 3), rng=0), tg.normal((2, 3), rng=0)
+        nets = [net(3, 4, rng=0) for net in (tg.nn.RNN, tg.nn.LSTM, tg.nn.GRU)]
+        cells = [cell(3, 4, rng=0) for cell in (tg.nn.RNNCell, tg.nn.LSTMCell, tg.nn.GRUCell)]
+        assert _transfers(lambda: [net(x)[0].sum().backward() for net in nets]) == (0, 0)
+        for dtype in ("float32", "float16"):  # which has no kernel of its own
+            h = [a.astype(dtype) for a in (x, *nets[1].parameters())]
+            assert _transfers(lambda h=h: tg.lstm(h[0], None, *h[1:])) == (0, 0)
+        assert _transfers(lambda: [cell(row) for cell in cells]) == (0, 0)
+
+
+@pytest.mark.host
+def test_a_training_step_asks_the_device_for_the_loss_and_for_the_norm(cuda: Any) -> None:
+    with tg.device("cuda"):
+        model = tg.nn.Sequential(*[tg.nn.Linear(3, 3, rng=0) for _ in range(4)])
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+        batch = (tg.normal((2, 3), rng=0), tg.normal((2, 3), rng=1))
+        seen = [
+            _transfers(
+                lambda: tg.train.fit(
+                    model, optimizer, [batch], lambda m, x, t: tg.mse_loss(m(x), t), steps=steps, progress=False
+                )
+            )
+            for steps in (1, 3)
+        ]
+    assert seen[1][1] - seen[0][1] == 2 * 2 and seen[1][0] == seen[0][0]
+
+
 # ---- errors ------------------------------------------------------------------------------------------------------
 
 

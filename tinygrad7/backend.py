@@ -143,6 +143,12 @@ def to_numpy(a: Array) -> np.ndarray:
     return np.asarray(to_device(a, "cpu"))
 
 
+def numbers(*values: Array) -> list[Any]:
+    """0-d arrays of one place as Python numbers: together, so that the host waits for a device once."""
+    module = xp(values[0])
+    return [value.item() for value in values] if module is np else module.stack(values).tolist()
+
+
 def writable_array(a: Array) -> Array:
     """``a``, with a NumPy scalar made a 0-d array, so that it can be written into."""
     return np.array(a) if isinstance(a, np.generic) else a

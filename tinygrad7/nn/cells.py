@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.backend import xp
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
 from tinygrad7.nn.module import Layer, Parameter
 from tinygrad7.nn.recurrent import from_torch
-from tinygrad7.ops.create import zeros
 from tinygrad7.ops.recurrent import gru_step, lstm_step, rnn_step
 from tinygrad7.ops.shape import shape_of
 from tinygrad7.random import generator
@@ -41,8 +41,8 @@ class Cell(Layer):
         if len(shape) != 2 or shape[1] != self.input_size:
             raise ShapeError(f"{kind}: x must be one step, (B, {self.input_size}); got {shape}")
         if state is None:
-            device = x.device if isinstance(x, Tensor) else None
-            return zeros((shape[0], self.hidden_size), dtype=self.weight_hh.dtype, device=device)
+            data = self.weight_hh._data  # made there: tg.zeros would send them
+            return Tensor(xp(data).zeros((shape[0], self.hidden_size), data.dtype))
         if shape_of(state) != (shape[0], self.hidden_size):
             raise ShapeError(f"{kind}: {name} must be {(shape[0], self.hidden_size)}; got {shape_of(state)}")
         return state

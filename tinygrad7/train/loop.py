@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad7.backend import xp
+import numpy as np
+
+from tinygrad7.backend import device_of, xp
 from tinygrad7.context import no_grad
 from tinygrad7.optim.hessian_free import HessianFree
 from tinygrad7.random import generator
@@ -191,8 +193,12 @@ class _Run:
 
     def norm(self) -> float:
         """The gradient's norm, where no clipping has computed it."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        return math.sqrt(sum(float(xp(g).vdot(g, g)) for g in gradients))
+        squares: dict[str, Any] = {}  # summed where they are, so that the host waits once for each device
+        for gradient in [p.grad for p in self.model.parameters() if p.grad is not None]:
+            square = xp(gradient).vdot(gradient, gradient).astype(np.float64)
+            place = device_of(gradient)
+            squares[place] = squares[place] + square if place in squares else square
+        return math.sqrt(sum(map(float, squares.values())))
 
     def evaluate(self) -> None:
         """The validation value, once a step at most; then save."""
