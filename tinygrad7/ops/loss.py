@@ -12,12 +12,12 @@ import numpy as np
 
 from tinygrad7.arrays import _from_python, as_array
 from tinygrad7.backend import Array, device_of, is_array, numbers, to_device, xp
+from tinygrad7.declare import primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError, told
 from tinygrad7.ops.elementwise import abs, relu, softplus, square, where
 from tinygrad7.ops.indexing import take_along_axis
 from tinygrad7.ops.reduce import log_softmax, mean, narrow, sum, wide
-from tinygrad7.tape import primitive
 from tinygrad7.tensor import Tensor, value_of
 
 
