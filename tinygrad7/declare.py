@@ -137,7 +137,8 @@ def _vjp(
         raise TypeError(f"{op.name}.vjp: {unknown} are not arguments of {op.name}{op.signature}")
     if not op.builtin:
         rules = {name: checked_rule(op, name, rule) for name, rule in rules.items()}
-    op.takes.update({name: saved_by(op, rule, name) for name, rule in rules.items()})
+    for name, rule in rules.items():
+        saved_by(op, rule, name)  # a rule that takes its arguments otherwise is refused here
     op.rules.update(rules)
     op.into.update(into or {})
     if not op.lean:
@@ -152,7 +153,7 @@ def _joint_vjp(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
     if op.variadic:
         raise TypeError(f"{op.name}.joint_vjp: a fused op names each of its arguments, without *{op.variadic}")
     op.tensors = [i for i, name in enumerate(op.names) if name in op.positional and name not in op.static]
-    op.takes[""] = saved_by(op, rule)
+    saved_by(op, rule)
     op.joint = rule if op.builtin else checked_joint(op, rule)
     op.forget_plans()
     op.plan((True,) * len(op.tensors))  # a rule that names something unknown is refused here

@@ -42,7 +42,6 @@ class Op:
             raise TypeError(f"primitive: {self.name}{self.signature} must name each of its arguments, without **")
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.rules: dict[str, Callable[..., Any]] = {}
-        self.takes: dict[str, list[str]] = {}  # what each rule takes beside the cotangent; "": the joint rule
         self.into: dict[str, Callable[..., None]] = {}
         self.joint: Callable[..., Any] | None = None
         self.kernels: dict[str, Callable[..., Any]] = {}
@@ -105,12 +104,13 @@ class Plan:
         if op.joint is not None:
             tensors = [("arg", position) for position in op.tensors]
             self.rules = None
-            self.joint = (op.joint, self._pick([self._source(name, None) for name in op.takes[""]]))
+            self.joint = (op.joint, self._pick([self._source(name, None) for name in saved_by(op, op.joint)]))
             self._pick(tensors)  # a reference is replayed on all of them for higher orders
         else:
+            known: dict[str, list[str]] = {}
             for index, needed in enumerate(live):
                 if needed:
-                    self.rules.append(self._rule(index))
+                    self.rules.append(self._rule(index, known))
         if self._alone():  # the value is saved as it is, not in a tuple
             self.rules = [(i, f, None if pick is None else _WHOLE, into) for i, f, pick, into in self.rules]
         self.keep = self._keeper()
@@ -119,13 +119,16 @@ class Plan:
             self.even = copy.copy(self)
             self.even.exact = True
 
-    def _rule(self, index: int) -> tuple[int, Any, Any, Any]:
+    def _rule(self, index: int, known: dict[str, list[str]]) -> tuple[int, Any, Any, Any]:
+        """The entry for one live argument; ``known``: what the rules that were met take (of ``*xs`` it is one rule)."""
         op = self.op
         name = op.variadic if op.variadic else op.names[op.tensors[index]]
         if name not in op.rules:
             raise TypeError(no_rule(op, name))
         rule = op.rules[name]
-        sources = [self._source(wanted, index) for wanted in op.takes[name]]
+        if name not in known:
+            known[name] = saved_by(op, rule, name)
+        sources = [self._source(wanted, index) for wanted in known[name]]
         f = None if rule.__code__.co_code == _PASS_ON else rule
         return len(self.rules), f, self._pick(sources), op.into.get(name)
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.backend import Array, writable_array
-from tinygrad7.context import Setting, path
-from tinygrad7.messages import AnomalyError
+from tinygrad7.context import Setting
+from tinygrad7.messages import AnomalyError, in_scope
 from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.tensor import Tensor
 from tinygrad7.testing.orders import Mismatch, check_order
 from tinygrad7.testing.problem import Flat, differentiate, directions, evaluate, variables
-from tinygrad7.walk import reachable
+from tinygrad7.wengert import Tape
 
 
 def find_op(flat: Flat, point: list[Array], level: int) -> str:
@@ -25,9 +25,11 @@ def find_op(flat: Flat, point: list[Array], level: int) -> str:
             ys = flat(variables(point))
     except AnomalyError:
         ys = flat(variables(point))
-    tape = reachable([y._node for y in ys if y._node is not None])
+    tape = Tape([y for y in ys if y._node is not None])
+    while any(isinstance(node, Node) and node.plan.segment is not None for node in tape.nodes):
+        tape = tape.expand(lambda node: node.plan.segment is not None)  # what is inside a checkpoint, op by op
     values: dict[Any, Any] = {}
-    for node in reversed(tape):
+    for node in tape.nodes:
         if isinstance(node, Leaf):
             values[node] = node.data
         elif node.plan is PICKED:
@@ -81,16 +83,16 @@ def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int)
 
 def _sentence(node: Node, found: Mismatch, place: int) -> str:
     op = node.plan.op
-    argument = f"{op.variadic}[{place}]" if op.variadic else op.positional[place]
+    name = op.variadic or op.positional[place]
+    argument = f"{name}[{place}]" if op.variadic else name
     element = "" if found.element is None else f", element {found.element}"
     scope = node.scope
     line = f", recorded at {scope.name}" if scope is not None and scope.kind == "line" else ""
-    place_in = "/".join(path(scope))
-    rule = f" (its rule: {_where_defined(op)})" if op.rules or op.joint else ""
-    place_in = f" in {place_in}" if place_in else ""
-    return f"the op to blame is {op.name}{place_in}, argument {argument!r}{element}: {found.what}{line}{rule}"
+    rule = op.joint or op.rules.get(name)
+    where = f" (its rule: {_where_defined(rule)})" if rule is not None else ""
+    return f"the op to blame is {op.name}{in_scope(scope)}, argument {argument!r}{element}: {found.what}{line}{where}"
 
 
-def _where_defined(op: Any) -> str:
-    code = inspect.unwrap(op.forward).__code__
+def _where_defined(rule: Any) -> str:
+    code = inspect.unwrap(rule).__code__
     return f"{code.co_filename}:{code.co_firstlineno}"

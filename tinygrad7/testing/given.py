@@ -38,31 +38,41 @@ class _Unnamed:
     def __init__(self, f: Callable[..., Any], order: int, inputs: dict[str, Any]) -> None:
         self.f, self.order, self.inputs = f, order, inputs
         self.where = user_line()
-        names = list(inspect.signature(f).parameters)[: len(inputs)]
+        names = list(inspect.signature(f).parameters)[_is_method(f) :][: len(inputs)]
         self.names = names if set(names) == set(inputs) else list(inputs)
 
     def test(self, named: Callable[..., Any] | None = None, also: Callable[..., Any] | None = None) -> Any:
-        def check(**drawn: Any) -> None:
-            check_at(self.where, self.f, tuple([drawn[name] for name in self.names]), self.order)
+        """The test, called as ``named``; ``also`` runs after each check."""
+        method = named is not None and _is_method(named)
+
+        def check(*instance: Any, **drawn: Any) -> None:
+            instance = (drawn.pop("self"),) if method and "self" in drawn else instance
+            f = functools.partial(self.f, *instance) if _is_method(self.f) else self.f
+            check_at(self.where, f, tuple([drawn[name] for name in self.names]), self.order)
             if also is not None:
                 wanted = inspect.signature(also).parameters
-                also(**{name: value for name, value in drawn.items() if name in wanted})
+                also(*instance, **{name: value for name, value in drawn.items() if name in wanted})
 
-        names = list(self.inputs)
-        parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-        check.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        owner = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)] if method else []
+        parameters = owner + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in self.inputs]
         if named is not None:
             functools.update_wrapper(check, named)
-            check.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
             del check.__wrapped__  # type: ignore[attr-defined]
+        check.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         drawn_check = given(**self.inputs)(check)
         if named is not None:
             return drawn_check
 
         @functools.wraps(drawn_check)
-        def run(function: Callable[..., Any] | None = None) -> Any:
-            return drawn_check() if function is None else self.test(function, also=function)
+        def run(given: Any = None) -> Any:
+            """A test by itself, in a class too (``given`` is its instance), and a decorator (of a function)."""
+            return self.test(given, also=given) if inspect.isfunction(given) else drawn_check()
 
         run.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
         run.hypothesis = drawn_check.hypothesis  # type: ignore[attr-defined]
         return run
+
+
+def _is_method(f: Callable[..., Any]) -> bool:
+    """Whether a function stands in a class, and is called with an instance first."""
+    return next(iter(inspect.signature(f).parameters), None) == "self"

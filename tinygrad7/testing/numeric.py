@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -10,21 +11,21 @@ class Line:
     """A function of one number s, measured around s = 0.
 
     ``phi(s)`` gives the value and the size of the terms that it was summed from, which bounds its rounding error
-    (``eps`` relative). Where they are 0 or nearly so, as in x − x, ``floor`` allows for the rules' own rounding.
+    (``eps`` relative). Where they are 0 or nearly so, as in x − x, ``rest`` allows for the rules' own rounding.
     ``reach`` is the size of the largest number that is moved: the function is expected to change over a length like it
     (over 1 if it is 0). Slopes are central differences of fourth order; four steps are tried, since a kink or the
     edge of a domain may lie between them, and finer ones for a function that changes faster.
     """
 
     def __init__(
-        self, phi: Callable[[float], tuple[float, float]], eps: float, reach: float, floor: float = 0.0
+        self, phi: Callable[[float], tuple[float, float]], eps: float, reach: float, rest: float = 0.0
     ) -> None:
-        self.phi, self.eps, self.reach, self.floor = phi, eps, reach, floor
+        self.phi, self.eps, self.reach, self.rest = phi, eps, reach, rest
         scale = min(max(reach, 1e-3), 1e6) if reach else 1.0
         self.steps = [eps**0.2 * scale / 8**k for k in range(4)]
         finest = 1e5 * eps * max(reach, 1.0)  # beyond it rounding would hide an error of a thousandth
         self.finer = [h for h in (self.steps[-1] / 8**k for k in range(1, 8)) if h > finest]
-        self.size = 0.0
+        self.size = self.rough = 0.0
         self._known: dict[float, float] = {}
 
     def at(self, s: float) -> float:
@@ -39,26 +40,49 @@ class Line:
 
     def noise(self, h: float) -> float:
         """What rounding may do to a slope."""
-        return 20 * self.eps * self.size / h
+        return (20 * self.eps * self.size + 4 * self.rough) / h
 
     def sides(self, h: float) -> tuple[float, float]:
         """The slopes on the left and on the right."""
         return (self.at(0.0) - self.at(-h)) / h, (self.at(h) - self.at(0.0)) / h
 
+    def doubt(self, steps: list[float], expected: float) -> dict[float, float]:
+        """For each of ``steps`` but the first, by how much its slope may be off: rounding, and a step 8 times as large.
+
+        That one's error is 4096 times as large, so a part of what the two differ by is more than enough. ``expected``
+        is the slope that the rules give: rounding moves the numbers that are moved, too."""
+        found = {}
+        for larger, h in itertools.pairwise(steps):
+            apart = abs(self.slope(h) - self.slope(larger)) / 64
+            rounding = self.noise(h) + self.eps * self.reach * abs(expected) / h
+            found[h] = rounding + apart if math.isfinite(apart) else math.inf
+        return found
+
     def agrees(self, expected: float, tolerance: float) -> bool:
-        """Whether the slope at one of the steps is ``expected``."""
-        for h in self.steps + self.finer:
-            moved = self.eps * self.reach * abs(expected) / h  # what rounding does to the numbers that are moved
-            if abs(self.slope(h) - expected) <= tolerance + self.noise(h) + moved:
+        """Whether ``expected`` is the slope, as one of those steps says which can be trusted.
+
+        A step that is too small agrees with anything, one that is too large with nothing: neither has a say. Beside a
+        kink two large steps may agree with each other, so a small one that is sure to 2e-4 has a say too."""
+        for steps in (self.steps, self._all_steps()):
+            doubt = self.doubt(steps, expected)
+            trusted = max(tolerance, 2e-4 * abs(expected), 3 * min(doubt.values()))
+            near = [h for h, d in doubt.items() if d <= trusted]
+            if any(abs(self.slope(h) - expected) <= tolerance + doubt[h] + self.rest for h in near):
                 return True
-        return max(self.size, abs(expected)) <= self.floor
+        return False
+
+    def _all_steps(self) -> list[float]:
+        """The finer steps too; and what φ rounds by: how far three of its values on one side are from a line."""
+        steps = self.steps + self.finer
+        h = steps[-2]
+        sides = [(self.at(2 * s) - self.at(s)) - (self.at(s) - self.at(s / 8)) * 8 / 7 for s in (h, -h)]
+        self.rough = max([abs(r) for r in sides if math.isfinite(r)], default=0.0)
+        return steps
 
     def best(self, expected: float) -> float:
-        """The measured slope: that of the step which comes nearest to ``expected``."""
-        return min(
-            (self.slope(h) for h in self.steps + self.finer),
-            key=lambda s: abs(s - expected) if math.isfinite(s) else math.inf,
-        )
+        """The measured slope: that of the step which can be trusted best."""
+        doubt = self.doubt(self.steps + self.finer, expected)
+        return self.slope(min(doubt, key=lambda h: doubt[h]))
 
     def between(self, expected: float, tolerance: float) -> bool:
         """Whether ``expected`` lies between the one-sided slopes, taken to h → 0: a rule often gives one of them."""
@@ -75,7 +99,7 @@ class Line:
     def kink(self) -> bool:
         """Whether the one-sided slopes stay apart however small the step: a smooth function's approach each other."""
         h = self.steps[0]
-        if not self._gap(h) > 0.75 * self._gap(2 * h) or self.size <= self.floor:
+        if not self._gap(h) > 0.75 * self._gap(2 * h) or self.size <= 100 * self.rest:
             return False
         small, smaller = self.steps[2:] if self.eps < 1e-10 else self.steps[1:3]
         if not self._gap(smaller) > 0.75 * self._gap(small) > 0:

@@ -7,20 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import to_device
+from tinygrad7.backend import to_device, to_numpy
 from tinygrad7.context import STATE
-from tinygrad7.op import REGISTRY, Op
-from tinygrad7.testing.check import Verdict, check_gradients
-from tinygrad7.testing.picks import examples
+from tinygrad7.op import Op
+from tinygrad7.tensor import tensor, value_of
+from tinygrad7.testing.check import GradientError, Verdict, check_gradients
+from tinygrad7.testing.picks import examples, op_of
 
 
 def check_op(op: Any, *, count: int = 10, order: int = 2, rng: Any = 0) -> list[Verdict]:
     """Check the gradients of an op (a function made by ``primitive``, or a registered name) at calls of its domain.
 
-    Raises ``GradientError`` at the first call whose gradient is wrong. ``count``: how many calls are drawn from
-    ``rng`` (a generator or seed).
+    Raises ``GradientError`` at the first call whose gradient is wrong, or where a fused op and its reference give
+    different values. ``count``: how many calls are drawn from ``rng`` (a generator or seed).
     """
-    found = REGISTRY[op] if isinstance(op, str) else getattr(op, "op", op)
+    found = op_of(op)
     generator = np.random.default_rng(rng)
     calls = examples(found, generator, count)
     return [check_call(found, *call, order=order, rng=int(generator.integers(2**32))) for call in calls]
@@ -29,7 +30,23 @@ def check_op(op: Any, *, count: int = 10, order: int = 2, rng: Any = 0) -> list[
 def check_call(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], *, order: int = 2, rng: Any = 0) -> Verdict:
     """Check the gradients of one call with respect to all of its floating tensor arguments together."""
     f, operands = of_tensors(op, args, kwargs)
+    if op.reference is not None:
+        _check_value(op, f, of_tensors(op, args, kwargs, op.reference)[0], operands)
     return check_gradients(f, *operands, order=order, rng=rng)
+
+
+def _check_value(op: Op, fused: Callable[..., Any], reference: Callable[..., Any], operands: list[Any]) -> None:
+    """A fused op and its reference give the same, in float64."""
+    tensors = [tensor(x) for x in operands]
+    pairs = [y if isinstance(y, tuple) else (y,) for y in (fused(*tensors), reference(*tensors))]
+    values = [[to_numpy(value_of(y)) for y in ys] for ys in pairs]
+    kinds = [[(y.shape, str(y.dtype)) for y in ys] for ys in values]
+    if kinds[0] != kinds[1]:
+        raise GradientError(f"{op.name} gives {kinds[0]}, its reference {kinds[1]}")
+    for k, (y, z) in enumerate(zip(*values, strict=True)):
+        apart = float(np.abs(y - z).max()) if y.size else 0.0
+        if not apart <= 1e-9 * (1 + float(np.abs(z).max(initial=0))):
+            raise GradientError(f"{op.name} and its reference differ by {apart:.3g} in output {k}")
 
 
 def tensor_places(op: Op, args: tuple[Any, ...]) -> list[int]:
@@ -38,8 +55,11 @@ def tensor_places(op: Op, args: tuple[Any, ...]) -> list[int]:
     return [i for i in places if i < len(args) and np.asarray(args[i]).dtype.kind == "f"]
 
 
-def of_tensors(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], list[Any]]:
-    """The call as a function of its tensor arguments alone, and their values."""
+def of_tensors(
+    op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], function: Callable[..., Any] | None = None
+) -> tuple[Callable[..., Any], list[Any]]:
+    """The call (of ``function``, the op itself unless given) as one of its tensor arguments alone, and their values."""
+    function = function or op.call
     places = tensor_places(op, args)
     args, kwargs = _placed(args), {name: _placed(value) for name, value in kwargs.items()}
 
@@ -47,7 +67,7 @@ def of_tensors(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[C
         full = list(args)
         for i, operand in zip(places, operands, strict=True):
             full[i] = operand
-        return op.call(*full, **kwargs)
+        return function(*full, **kwargs)
 
     return call, [args[i] for i in places]
 

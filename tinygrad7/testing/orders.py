@@ -58,8 +58,8 @@ def _line(flat: Flat, point: list[Array], bars: list[Array], j: int, v: Array, e
             return inner(bars, evaluate(flat, moved, record=level > 1))
 
     largest = float(xp(v).abs(xp(v).where(v == 0, 0, point[j])).max())  # of the elements that are moved
-    floor = 1e3 * eps * sum(float(xp(bar).abs(bar).sum()) for bar in bars)
-    return Line(phi, eps, largest, floor)
+    rest = (10 * eps if eps < 1e-10 else eps) * sum(float(xp(bar).abs(bar).sum()) for bar in bars)
+    return Line(phi, eps, largest, rest)
 
 
 def _relative(eps: float) -> float:

@@ -12,19 +12,29 @@ import numpy as np
 from tinygrad7.domains import Call, Pick, Shape
 from tinygrad7.op import REGISTRY, Op
 
+_MOST_VALUES = 100_000  # to choose from
+
 
 @functools.cache
 def grid(low: float, high: float, away: tuple[float, ...] = (), dense: int = 64) -> np.ndarray:
     """Multiples of a power of two between low and high, simplest first, none within 0.1 of ``away``.
 
-    Exact in float16 too; neighbours are at least 1/64 apart unless the interval is too short for that.
+    Exact in float16 too; neighbours are at least 1/64 apart unless the interval is too short for that, and further
+    where it is long. Raises ``ValueError`` for an interval that is none, or that has nothing away from ``away``.
     """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"values between {low} and {high}: the lower limit comes first, and both are finite")
     fine = 64.0
-    while (high - low) * fine < dense:
+    while (high - low) * fine < dense and low < high:
         fine *= 2
+    while (high - low) * fine > max(_MOST_VALUES, 2 * dense):
+        fine /= 2
     values = np.arange(math.ceil(low * fine), math.floor(high * fine) + 1) / fine
+    values = values if len(values) and low < high else np.array([low], np.float64)
     for a in away:
         values = values[np.abs(values - a) >= 0.1]
+    if not len(values):
+        raise ValueError(f"no value between {low} and {high} is 0.1 away from all of {away}")
     whole = values == np.round(values)
     return values[np.lexsort((values < 0, np.abs(values), ~whole))]
 
@@ -85,6 +95,15 @@ def broadcastable(pick: Pick, count: int) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
+def op_of(op: Any) -> Op:
+    """The op that is meant: itself, the function that ``primitive`` made of it, or its registered name."""
+    found = REGISTRY.get(op) if isinstance(op, str) else getattr(op, "op", op)
+    if not isinstance(found, Op):
+        name = repr(op) if isinstance(op, str) else getattr(op, "__name__", type(op).__name__)
+        raise TypeError(f"{name} is no op that tg.primitive registered; check a function of ops with check_gradients")
+    return found
+
+
 def draw_call(op: Op, pick: Pick) -> Call:
     """Arguments of one call of ``op``, from its domain. A domain may be a list of intervals, one an argument."""
     if op.domain is None:
@@ -98,7 +117,7 @@ def draw_call(op: Op, pick: Pick) -> Call:
 
 def examples(op: Any, rng: np.random.Generator | int | None = None, count: int | None = None) -> Iterator[Call]:
     """Example calls ``(args, kwargs)`` of an op, given by itself or by name; endless unless ``count`` is given."""
-    found = REGISTRY[op] if isinstance(op, str) else getattr(op, "op", op)
+    found = op_of(op)
     pick = GeneratorPick(np.random.default_rng(rng))
     while count is None or count > 0:
         yield draw_call(found, pick)

@@ -14,7 +14,7 @@ from tinygrad7.grad import gradients
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
 from tinygrad7.tree import leaves, rebuild
-from tinygrad7.walk import reachable
+from tinygrad7.walk import on_the_way, reachable
 
 Flat = Callable[[list[Tensor]], list[Tensor]]
 
@@ -27,8 +27,9 @@ def floating(value: Any) -> bool:
 class Problem:
     """``f`` and the point at which to check it.
 
-    ``values``: the floating inputs, one array each, in order; ``names`` what messages call them. ``flat`` takes a
-    tensor for each, puts the inputs together again, and gives the floating outputs of ``f``.
+    ``values``: the floating inputs, one array each, in order; ``names`` what messages call them; ``arrays`` all arrays
+    that were given, which must stay as they are. ``flat`` takes a tensor for each of ``values``, puts the inputs
+    together again, and gives the floating outputs of ``f``.
     """
 
     def __init__(self, f: Callable[..., Any], inputs: tuple[Any, ...]) -> None:
@@ -38,6 +39,9 @@ class Problem:
         names = list(_names(inputs, _parameters(f, len(inputs))))
         self.names = [names[i] for i in self.places]
         self.values = [_array(self.given[i]) for i in self.places]
+        here = [i for i, value in enumerate(self.given) if isinstance(value, Tensor) or is_array(value)]
+        self.arrays = [self.given[i]._data if isinstance(self.given[i], Tensor) else self.given[i] for i in here]
+        self.array_names = [names[i] for i in here]
 
     def flat(self, tensors: list[Tensor]) -> list[Tensor]:
         values = list(self.given)
@@ -127,11 +131,14 @@ def differentiate(flat: Flat, bars: list[Array], *, again: bool) -> Flat:
 
 
 def rounding(flat: Flat, values: list[Array]) -> float:
-    """The relative rounding error of the coarsest floating dtype that occurs on the tape of ``flat``."""
+    """The relative rounding error of the coarsest floating dtype in which ``flat`` computes something from ``values``.
+
+    What it only reads (float32 parameters beside float64 inputs) rounds nothing that is measured."""
     with Setting(recording=True):
-        roots = flat(variables(values))
-    kinds = {y.dtype for y in roots}
-    for node in reachable([y._node for y in roots if y._node is not None]):
+        xs = variables(values)
+        roots = [y._node for y in flat(xs) if y._node is not None]
+    kinds: set[np.dtype] = set()
+    for node in on_the_way(reachable(roots), {x._node for x in xs}):
         kinds.update(node.dtype if isinstance(node.dtype, tuple) else (node.dtype,))
     return max([float(np.finfo(d).eps) for d in kinds if d.kind == "f"], default=float(np.finfo(np.float64).eps))
 

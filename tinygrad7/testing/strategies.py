@@ -9,11 +9,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinygrad7.domains import Call, Shape
-from tinygrad7.op import REGISTRY
 from tinygrad7.ops.linalg import matmul
 from tinygrad7.tensor import Tensor, tensor
 from tinygrad7.testing.picks import broadcastable as _broadcastable
-from tinygrad7.testing.picks import draw_call, grid
+from tinygrad7.testing.picks import draw_call, grid, op_of
 from tinygrad7.testing.programs import Program, draw_program
 
 __all__ = [
@@ -51,7 +50,7 @@ class HypothesisPick:
     ) -> np.ndarray:
         """Values on a grid that float16 holds exactly, so that one example serves every dtype."""
         count = math.prod(shape)
-        values = grid(low, high, away, 2 * count if distinct else 64)
+        values = grid(low, high, tuple(away), 2 * count if distinct else 64)
         places = st.lists(st.integers(0, len(values) - 1), min_size=count, max_size=count, unique=distinct)
         return values[np.array(self.draw(places), np.intp)].reshape(shape)
 
@@ -74,7 +73,8 @@ def _shape(pick: HypothesisPick, shape: Any) -> Shape:
     """``shape`` if it is one, a drawn one if it is a strategy or None."""
     if shape is None:
         return pick.shape()
-    return tuple(pick.draw(shape) if isinstance(shape, st.SearchStrategy) else shape)
+    found = pick.draw(shape) if isinstance(shape, st.SearchStrategy) else shape
+    return (int(found),) if hasattr(found, "__index__") else tuple(found)
 
 
 @st.composite
@@ -141,6 +141,7 @@ def matrices(draw: st.DrawFn, dtype: Any = np.float64) -> tuple[np.ndarray, np.n
 def indices(draw: st.DrawFn, shape: Shape) -> Any:
     """Anything that may stand in ``x[...]`` for an ``x`` of ``shape``: numbers, slices, ..., None, integer and
     boolean arrays, and tuples of them."""
+    shape = (int(shape),) if hasattr(shape, "__index__") else tuple(shape)
     if not shape:
         return draw(st.sampled_from([(), ..., None, (None, ...)]))
     if draw(st.integers(0, 7)) == 7:
@@ -165,7 +166,7 @@ def indices(draw: st.DrawFn, shape: Shape) -> Any:
 @st.composite
 def calls(draw: st.DrawFn, op: Any) -> Call:
     """Calls ``(args, kwargs)`` of an op (or of one given by its registered name), from its domain."""
-    return draw_call(REGISTRY[op] if isinstance(op, str) else getattr(op, "op", op), HypothesisPick(draw))
+    return draw_call(op_of(op), HypothesisPick(draw))
 
 
 @st.composite
