@@ -89,8 +89,8 @@ def ops_table() -> str:
         "",
         "ȳ is the cotangent of y: the derivative of the loss with respect to it. *Saves* is what a node keeps for its",
         "rules beside the op's settings (an axis, an index, a mask): the values that they name; and of those, only",
-        "what the rules that will run need. A fused op also keeps its tensor arguments, to run its reference for higher",
-        "orders. *In drawings* is the label.",
+        "what the rules that will run need. A fused op also keeps its tensor arguments, to run its reference for",
+        "higher orders. *In drawings* is the label.",
         "Composed functions are made of the ops above them, so they have no rule of their own.",
     ]
     for module in dict.fromkeys([*TITLES, *(op.module.rpartition(".")[2] for op in own), *functions]):

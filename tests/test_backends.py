@@ -55,7 +55,7 @@ def test_every_op_on_the_device_agrees_with_numpy_in_value_and_two_derivatives(n
         for on_host, found in zip(run(op, args, kwargs, "cpu"), run(op, args, kwargs, "cuda"), strict=True):
             for x, y in zip(on_host, found, strict=True):
                 assert x.dtype == y.dtype
-                assert backend.device_of(getattr(y, "_data", y)) == "cuda:0"
+                assert backend.device_of(getattr(y, "_value", y)) == "cuda:0"
                 np.testing.assert_allclose(host(y), host(x), rtol=1e-11, atol=1e-11)
 
 
@@ -413,7 +413,7 @@ def test_a_device_number_too_high_is_refused(cuda: Any) -> None:
 def test_a_tensor_moves_between_devices(cuda: Any) -> None:
     x = tg.tensor([1.0, 2.0], device="cuda:1")
     assert x.device == "cuda:1" and x.to("cuda:0").device == "cuda:0" and x.to("cpu").tolist() == [1, 2]
-    assert backend.to_device(x._data, "cuda:1") is x._data
+    assert backend.to_device(x._value, "cuda:1") is x._value
 
 
 @pytest.mark.parametrize("axis", [0, -1])

@@ -19,7 +19,7 @@ SEEDS = st.integers(0, 10**6)
 
 def check_entries(y: Any, seen: Seen) -> None:
     """Every entry of the tape is in exactly one box, and folds say how many boxes they stand for."""
-    nodes = [node for box in seen.drawing.picture.boxes for node in box.nodes if not hasattr(node, "_data")]
+    nodes = [node for box in seen.drawing.picture.boxes for node in box.nodes if not hasattr(node, "_value")]
     assert sorted(map(id, nodes)) == sorted(map(id, op_nodes(y)))
     drawn = {item["name"] for item in seen.json["objects"] if item["name"].startswith("n")}
     assert {f"n{box.number}" for box in seen.drawing.picture.boxes} <= drawn

@@ -362,7 +362,7 @@ def test_the_work_of_a_concatenations_backward_grows_with_its_parts_and_no_faste
 def test_each_part_of_a_concatenation_gets_its_own_cotangent(axis: Any) -> None:
     parts = [leaf(np.full((2, 2), float(k))) for k in range(3)]
     whole = tg.concatenate(parts, axis=axis)
-    whole.backward(whole._data)
+    whole.backward(whole._value)
     for part in parts:
         np.testing.assert_array_equal(host(part.grad), host(part))
 

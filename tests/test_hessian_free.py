@@ -117,9 +117,9 @@ def test_the_product_is_that_of_dense_matrices(kind: str, structural: float, see
     J, H, K = net.jacobian(0), net.outputs_hessian(), net.jacobian(1)
     dense = J.T @ H @ J + structural * K.T @ K / 5
     v = np.random.default_rng(seed).normal(size=J.shape[1])
-    product = host(curvature.product(tg.tensor(v)._data, structural))
+    product = host(curvature.product(tg.tensor(v)._value, structural))
     np.testing.assert_allclose(product, dense @ v, rtol=1e-9, atol=1e-12)
-    again = host(curvature.product(tg.tensor(2 * v)._data, structural))  # the tape stays
+    again = host(curvature.product(tg.tensor(2 * v)._value, structural))  # the tape stays
     np.testing.assert_allclose(again, 2 * product, rtol=1e-12)
 
 
@@ -127,11 +127,11 @@ def test_the_product_agrees_with_ggnvp() -> None:
     net = Net(3)
     curvature = Curvature(net.optimizer().block, net.forward, net.loss)
     v = np.random.default_rng(0).normal(size=curvature.block.values.size)
-    parts = [tg.tensor(host(part)) for part in curvature.block.parts(tg.tensor(v)._data)]
+    parts = [tg.tensor(host(part)) for part in curvature.block.parts(tg.tensor(v)._value)]
     given_, tangent = [p.detach() for p in net.params.values()], parts
     expected = tg.ggnvp(lambda ps: net.run(*ps)[0], net.loss, given_, tangent)
     flat = np.concatenate([host(part).reshape(-1) for part in expected])
-    np.testing.assert_allclose(curvature.product(tg.tensor(v)._data), flat, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(curvature.product(tg.tensor(v)._value), flat, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -150,7 +150,7 @@ def test_fused_sequences_and_their_unrolled_forms_have_the_same_curvature(cell: 
             states, _ = layer(x)
             return states[-1], states
 
-        v = tg.tensor(np.random.default_rng(1).normal(size=block.values.size))._data
+        v = tg.tensor(np.random.default_rng(1).normal(size=block.values.size))._value
         products.append(host(Curvature(block, forward, lambda out: tg.mse_loss(out, y)).product(v, 0.5)))
     np.testing.assert_allclose(products[0], products[1], rtol=1e-9, atol=1e-12)
 
@@ -356,7 +356,7 @@ def test_a_parameter_that_changed_its_dtype_is_refused() -> None:
     net = Net(0)
     optimizer = net.optimizer()
     p = net.params["b"]
-    p._data = p._node.data = p._data.astype(np.float32)
+    p._value = p._node.data = p._value.astype(np.float32)
     with pytest.raises(ValueError, match="changed its dtype or device"):
         optimizer.step(net.forward, net.loss)
 

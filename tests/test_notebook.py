@@ -66,7 +66,7 @@ def test_values_of_every_kind_are_shown(value: Any, said: str) -> None:
 
 def test_a_value_too_large_to_look_through_is_counted() -> None:
     t = tg.tensor(np.zeros(1, np.int8))
-    t._data = np.broadcast_to(np.int8(1), (notebook.LARGE + 1,))
+    t._value = np.broadcast_to(np.int8(1), (notebook.LARGE + 1,))
     assert f"{notebook.LARGE + 1:,} elements" in words(t._repr_html_())
 
 

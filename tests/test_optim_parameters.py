@@ -92,7 +92,7 @@ def test_parameters_are_views_of_one_array_and_keep_their_values() -> None:
     optimizer = SGD(params, 0.1)
     for p, v in zip(params, values, strict=True):
         np.testing.assert_array_equal(p, v)
-        assert p.shape == v.shape and p._node.data is p._data
+        assert p.shape == v.shape and p._node.data is p._value
     (block,) = optimizer.groups[0].blocks
     block.values[...] = 5.0
     for p in params:
@@ -160,7 +160,7 @@ def test_a_parameter_that_changed_dtype_takes_its_history_along() -> None:
     for _ in range(2):
         give(p, [1.0, -3.0]), give(q, [1.0, -3.0])
         moved.step(), plain.step()
-        p._data = p._node.data = p._data.astype(np.float32)
+        p._value = p._node.data = p._value.astype(np.float32)
     assert p.dtype == np.float32 and moved.state_dict()["counts"].tolist() == [2]
     np.testing.assert_allclose(p, q, rtol=1e-6)
 
@@ -200,8 +200,8 @@ def test_gradients_are_read_not_changed() -> None:
 def test_a_gradient_in_another_memory_order() -> None:
     p = leaf(np.zeros((2, 3)))
     gradient = np.arange(6.0).reshape(3, 2).T
-    p.grad = tg.tensor(np.zeros((3, 2)))._data.T
-    p.grad[...] = tg.tensor(gradient)._data
+    p.grad = tg.tensor(np.zeros((3, 2)))._value.T
+    p.grad[...] = tg.tensor(gradient)._value
     SGD([p], 1.0).step()
     np.testing.assert_array_equal(p, -gradient)
 

@@ -89,7 +89,7 @@ def test_a_leaf_assigned_between_forward_and_backward_is_noticed() -> None:
 def test_an_optimizer_step_is_named() -> None:
     w, x = leaf([2.0], name="w"), leaf([1.0])
     loss = (w * x).sum()
-    w._data[...] = 7.0
+    w._value[...] = 7.0
     w._node.written("an optimizer step")  # type: ignore[union-attr]
     with pytest.raises(
         RuntimeError, match=r"which an optimizer step has changed since.*\(is a state carried over the step\? cut it"

@@ -74,10 +74,10 @@ def test_the_parameters_of_a_rule_are_what_is_saved() -> None:
     x, y, c = leaf(), leaf(), tg.tensor(np.ones(3))
     assert saved(x + y) == [] and saved(-x) == [] and saved(x - c) == []
     t = tg.tanh(x)
-    assert len(saved(t)) == 1 and saved(t)[0] is t._data
+    assert len(saved(t)) == 1 and saved(t)[0] is t._value
     assert len(saved(x * y)) == 2
-    assert len(saved(x * c)) == 1 and saved(x * c)[0] is c._data  # the rule of c will not run, so x is not kept
-    assert len(saved(c * x)) == 1 and saved(c * x)[0] is c._data
+    assert len(saved(x * c)) == 1 and saved(x * c)[0] is c._value  # the rule of c will not run, so x is not kept
+    assert len(saved(c * x)) == 1 and saved(c * x)[0] is c._value
     assert saved(x * 2.0) == []
 
 
@@ -103,7 +103,7 @@ def test_an_index_that_is_changed_later_changes_nothing() -> None:
 def test_inputs_tells_nodes_and_constants_in_the_order_of_the_call() -> None:
     x, c = leaf(), tg.tensor(np.ones(3), name="c")
     constant, node = inputs((c * x)._node)
-    assert constant._data is c._data and constant.name == "c" and node is x._node
+    assert constant._value is c._value and constant.name == "c" and node is x._node
     assert inputs((x**2)._node) == [x._node, 2]
 
 

@@ -94,9 +94,9 @@ def test_subclasses_of_arrays_are_values_and_nothing_more() -> None:
     matrix = np.array([[1.0, 2.0], [3.0, 4.0]]).view(np.matrix)  # which would multiply as matrices do
     for y in (x * matrix, tg.multiply(matrix, x), tg.tensor(matrix) * x):
         np.testing.assert_array_equal(y.numpy(), [[1, 2], [3, 4]])
-        assert type(y._data) is np.ndarray
+        assert type(y._value) is np.ndarray
     unmasked = x[0] * np.ma.array([1.0, 2.0])
-    assert type(unmasked._data) is np.ndarray
+    assert type(unmasked._value) is np.ndarray
 
 
 @pytest.mark.host  # feeds NumPy arrays

@@ -153,7 +153,7 @@ def test_a_method_of_other_libraries_is_told() -> None:
         t.add_(1)
     with pytest.raises(AttributeError, match="no attribute 'qqq'$"):
         t.qqq
-    assert not hasattr(t, "__cuda_array_interface__") and not hasattr(tg.Tensor.__new__(tg.Tensor), "_data")
+    assert not hasattr(t, "__cuda_array_interface__") and not hasattr(tg.Tensor.__new__(tg.Tensor), "_value")
 
 
 def test_names_of_other_libraries_are_neither_listed_nor_ours() -> None:

@@ -71,8 +71,8 @@ def test_assigning_to_grad_checks_shape_dtype_and_place() -> None:
 
 def test_assign_writes_a_leaf_in_place_and_converts() -> None:
     w, c = leaf([1.0, 2.0], dtype=np.float32), tg.tensor([1, 2])
-    data = w._data
-    assert w.assign([3, 4]) is w and w._data is data and w.dtype == np.float32
+    data = w._value
+    assert w.assign([3, 4]) is w and w._value is data and w.dtype == np.float32
     assert w.assign(tg.tensor([5.0, 6.0])).tolist() == [5.0, 6.0]
     assert c.assign(np.array([7.9, 8.9])).tolist() == [7, 8]
     assert w.requires_grad

@@ -33,7 +33,7 @@ def test_data_and_numpy_are_read_only_views() -> None:
         assert isinstance(view, np.ndarray) and not view.flags.writeable
         with pytest.raises(ValueError, match="read-only"):
             view[...] = 0
-    assert np.shares_memory(t.data, t._data)
+    assert np.shares_memory(t.data, t._value)
     assert leaf(0.5).sum().numpy().shape == ()
 
 

@@ -54,4 +54,4 @@ def test_dicts_are_matched_by_key_and_other_forms_refused() -> None:
 def test_an_output_of_an_op_has_no_rule_of_its_own() -> None:
     row, _ = tg.unstack(tg.tensor(np.ones((2, 2)), requires_grad=True))
     with pytest.raises(TypeError, match="an output of an op has no rule of its own"):
-        next(iter(contributions(row._node, row._data)))
+        next(iter(contributions(row._node, row._value)))

@@ -58,3 +58,12 @@ def test_what_no_tensor_can_hold_is_refused_beside_a_constant_too(value: Any) ->
 def test_assign_says_that_a_tensor_keeps_its_shape() -> None:
     with pytest.raises(ValueError, match=r"assign: the tensor has shape \(3,\), the value \(2,\); a tensor keeps its"):
         leaf().assign([1.0, 2.0])
+
+
+@pytest.mark.host
+def test_a_masked_array_on_the_left_does_not_lose_the_gradient() -> None:
+    """NumPy's masked arrays take an attribute ``_data`` of the other operand without asking: tensors have none."""
+    masked, x = np.ma.array([1.0, 2.0], mask=[False, True]), leaf([1.0, 2.0])
+    for call in (lambda: masked * x, lambda: masked + x, lambda: masked / x):
+        with pytest.raises(TypeError, match="of a tensor that needs a gradient would lose the gradient"):
+            call()

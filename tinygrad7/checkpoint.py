@@ -78,8 +78,8 @@ class _Segment:
         """The first run is over: it began at birth ``start``, and gave ``result`` from ``variables``."""
         outputs, self.born = _live(result), next(BIRTH)
         self.places = [i for i, t in enumerate(leaves(result)) if _needs(t)]
-        self.values = [t._data for t in outputs]
-        self.arguments = [Tensor(x._data, x._node) for x in _live(self.xs)]
+        self.values = [t._value for t in outputs]
+        self.arguments = [Tensor(x._value, x._node) for x in _live(self.xs)]
         self.closed = _closed_over([t._node for t in outputs], start, {x._node for x in variables})
         self.parents = (*[x._node for x in self.arguments], *self.closed)
 
@@ -96,7 +96,7 @@ class _Segment:
         f is run once more, recorded, and played from the cotangents ``bars`` of its outputs. It goes on from the sums
         so far, so that they are added up op by op in the order that they have without a checkpoint."""
         changed = [leaf for leaf in list(WRITTEN) if leaf.stamp > self.born]
-        arrays = [t._data for t in self.arguments]
+        arrays = [t._value for t in self.arguments]
         _refuse_stale([leaf for leaf in changed if leaf in self.closed], arrays, changed)
         start = next(BIRTH)
         with Setting(recording=True), _put_back(self.noted):
@@ -137,7 +137,7 @@ class _Segment:
                 f"checkpoint: the function gave {len(self.values)} output(s) that need a gradient when it ran first "
                 f"and {len(outputs)} when it ran again for backward; it must compute the same both times"
             )
-        if not all(_same(t._data, y) for t, y in zip(outputs, self.values, strict=True)):
+        if not all(_same(t._value, y) for t, y in zip(outputs, self.values, strict=True)):
             raise RuntimeError(
                 "checkpoint: the function gave other values when it ran again for backward than when it ran first; "
                 "what it reads beside its arguments must not change in between (a constant assigned to, a list, "

@@ -128,8 +128,8 @@ def starting_bar(y: Tensor, seed: Any, what: str) -> Any:
                 f"{what} starts at a scalar, this output has shape {y.shape}: take a loss of it, y.sum() or y.mean(), "
                 "or give a seed of that shape"
             )
-        return xp(y._data).ones(y.shape, y.dtype)
-    value = seed._data if isinstance(seed, Tensor) else as_array(seed, device=y.device)
+        return xp(y._value).ones(y.shape, y.dtype)
+    value = seed._value if isinstance(seed, Tensor) else as_array(seed, device=y.device)
     if value.shape != y.shape:
         raise ValueError(f"{what}: the seed has shape {value.shape}, the output {y.shape}; they must be equal")
     return value.astype(y.dtype)
@@ -203,7 +203,7 @@ def gradients(
                 raise ValueError(
                     f'gradients: the output does not depend on {name}; use unreached="zero" if it need not'
                 )
-            value = xp(x._data).zeros(x.shape, x.dtype)
+            value = xp(x._value).zeros(x.shape, x.dtype)
         results.append(value if isinstance(value, Tensor) else Tensor(value))
     return results
 

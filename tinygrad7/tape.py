@@ -30,14 +30,14 @@ def unary(op: Op) -> Any:
     def call(x):  # type: ignore[no-untyped-def]
         if not isinstance(x, Tensor):
             return forward(operand(x))
-        a = x._data
+        a = x._value
         try:
             y = (ufunc if type(a) is _ndarray else forward)(a)
         except Exception as error:
             raise explain(op.name, (x,), error) from error
         state, parent = STATE.get(), x._node
         result = _new(Tensor)
-        result._data, result._node, result._info = y, None, None
+        result._value, result._node, result._info = y, None, None
         if parent is not None and state.recording:
             plan = op.both or op.plan(ONE)
             node = result._node = Node()
@@ -60,11 +60,11 @@ def binary(op: Op) -> Any:
         state = STATE.get()
         try:
             if isinstance(a, Tensor):
-                u, up = a._data, a._node
+                u, up = a._value, a._node
             else:
                 u, up = (a if type(a) in NUMBERS else operand(a)), None
             if isinstance(b, Tensor):
-                v, vp = b._data, b._node
+                v, vp = b._value, b._node
             else:
                 v, vp = (b if type(b) in NUMBERS else operand(b)), None
                 if not isinstance(a, Tensor):
@@ -73,7 +73,7 @@ def binary(op: Op) -> Any:
         except Exception as error:
             raise explain(op.name, (a, b), error) from error
         result = _new(Tensor)
-        result._data, result._node, result._info = y, None, None
+        result._value, result._node, result._info = y, None, None
         if state.recording and (up is not None or vp is not None):
             parents: tuple[Any, ...]
             constants: tuple[Any, ...]
@@ -112,7 +112,7 @@ def general(op: Op) -> Any:
         wrap = recorded = False
         for i, value in enumerate(given):
             if isinstance(value, Tensor):
-                raw[i], wrap = value._data, True
+                raw[i], wrap = value._value, True
                 if value._node is not None:
                     if i not in tensors:
                         raise TypeError(no_rule(op, op.keywords[i - count] if op.variadic else op.names[i]))
@@ -210,7 +210,7 @@ def constant(value: Any) -> Any:
 
     A tensor of its own, so that what is assigned to the user's later changes nothing here."""
     if isinstance(value, Tensor):
-        return Tensor(value._data, None, value._info)
+        return Tensor(value._value, None, value._info)
     if type(value) in NUMBERS or value is None:
         return value
     array = operand(value)
@@ -222,7 +222,7 @@ def watched(op: Op, operands: Any, result: Any, state: State) -> Any:
     """Under ``detect_anomaly``: note the user's line on the node, and stop if the output is the first to go wrong."""
     outputs = result if isinstance(result, tuple) else (result,)
     where = user_line()
-    bad = not finite(*(t._data for t in outputs)) and finite(*operands)
+    bad = not finite(*(t._value for t in outputs)) and finite(*operands)
     scope = Scope(state.scope, where, kind="line", bad=bad)
     for t in outputs:
         if isinstance(t._node, Node):
@@ -235,7 +235,7 @@ def watched(op: Op, operands: Any, result: Any, state: State) -> Any:
 
 
 def _anomaly(op: Op, operands: Any, outputs: tuple[Tensor, ...], scope: Any, where: str) -> AnomalyError:
-    values = [t._data for t in outputs]
+    values = [t._value for t in outputs]
     error = AnomalyError(report_forward(op.name, operands, values, scope, where, unrolls=op.unrolls and op.builtin))
     error.output = outputs[0]
     return error

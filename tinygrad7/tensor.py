@@ -34,12 +34,12 @@ _NO_GRAD_OF_A_RESULT = (
 class Tensor(Methods):
     """An n-dimensional array that can be differentiated. Made by ``tg.tensor`` and by ops, not by calling this."""
 
-    __slots__ = ("_data", "_info", "_node")
+    __slots__ = ("_value", "_info", "_node")
 
     def __init__(self, data: Array, node: Node | Leaf | None = None, info: str | Cut | None = None) -> None:
         if node is None and not hasattr(data, "dtype"):
             raise TypeError(f"Tensor(...) wraps an array, not a {type(data).__name__}: write tg.tensor(...)")
-        self._data = data  # an array, or for 0-d results of NumPy a NumPy scalar; never written into by an op
+        self._value = data  # an array, or for 0-d results of NumPy a NumPy scalar; never written into by an op
         self._node = node  # None: a constant
         self._info = info  # the name of a constant, or where it was cut
 
@@ -48,7 +48,7 @@ class Tensor(Methods):
     @property
     def data(self) -> Array:
         """The value as a read-only array on its device (CuPy has no read-only arrays: there, do not write)."""
-        view = writable_array(self._data).view()
+        view = writable_array(self._value).view()
         if isinstance(view, np.ndarray):
             view.flags.writeable = False
         return view
@@ -61,40 +61,40 @@ class Tensor(Methods):
         """The value as a read-only NumPy array, copied from the device if need be.
 
         Of a leaf on the CPU it is a view: ``assign`` and optimizer steps show in it; ``t.numpy().copy()`` keeps it."""
-        view = to_numpy(self._data).view()
+        view = to_numpy(self._value).view()
         view.flags.writeable = False
         return view
 
     def item(self) -> Any:
         """The only element, as a Python number. Raises ``ValueError`` for a tensor of any other size."""
-        if self._data.size != 1:
+        if self._value.size != 1:
             raise ValueError(f"item() needs a tensor of one element; this one has shape {self.shape}")
-        return self._data.item()
+        return self._value.item()
 
     def tolist(self) -> Any:
         """The value as nested Python lists."""
-        return self._data.tolist()
+        return self._value.tolist()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._data.shape  # type: ignore[no-any-return]
+        return self._value.shape  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:
-        return self._data.ndim  # type: ignore[no-any-return]
+        return self._value.ndim  # type: ignore[no-any-return]
 
     @property
     def size(self) -> int:
-        return self._data.size  # type: ignore[no-any-return]
+        return self._value.size  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> np.dtype:
-        return self._data.dtype  # type: ignore[no-any-return]
+        return self._value.dtype  # type: ignore[no-any-return]
 
     @property
     def device(self) -> str:
         """'cpu' or 'cuda:N'."""
-        return device_of(self._data)
+        return device_of(self._value)
 
     @property
     def requires_grad(self) -> bool:
@@ -133,7 +133,7 @@ class Tensor(Methods):
         It shares memory: ``assign`` and optimizer steps show in it; ``tg.tensor(t)`` is a copy."""
         if self._node is None:
             return self
-        return Tensor(self._data, None, Cut(self._node))
+        return Tensor(self._value, None, Cut(self._node))
 
     def to(self, device: str) -> Tensor:
         """The tensor on ``device`` ('cpu', 'cuda', 'cuda:1'): itself if it is there.
@@ -143,7 +143,7 @@ class Tensor(Methods):
         if device == self.device:
             return self
         if isinstance(self._node, Leaf):
-            data = to_device(writable_array(self._data), device)
+            data = to_device(writable_array(self._value), device)
             return Tensor(data, Leaf(data, self._node.name))
         return self._transfer(device)  # type: ignore[attr-defined, no-any-return]
 
@@ -182,7 +182,7 @@ class Tensor(Methods):
         """
         if isinstance(self._node, Node):
             raise ValueError("assign: a recorded result cannot be changed; only leaves and constants can")
-        new = value._data if isinstance(value, Tensor) else as_array(value, self.dtype, self.device)
+        new = value._value if isinstance(value, Tensor) else as_array(value, self.dtype, self.device)
         if new.shape != self.shape:
             raise ValueError(
                 f"assign: the tensor has shape {self.shape}, the value {new.shape}; a tensor keeps its shape: write "
@@ -191,10 +191,10 @@ class Tensor(Methods):
         if device_of(new) != self.device:
             new = to_device(new, self.device)
         if isinstance(self._node, Leaf):
-            self._data[...] = new
+            self._value[...] = new
             self._node.written("assign")
         else:
-            self._data = new.astype(self.dtype)
+            self._value = new.astype(self.dtype)
         return self
 
     # ---- Python's protocols ----------------------------------------------------------------------------------
@@ -219,21 +219,21 @@ class Tensor(Methods):
 
     def __bool__(self) -> bool:
         self._refuse("bool()", "compare it (t > 0 gives a plain array), or use t.item()")
-        return bool(self._data)
+        return bool(self._value)
 
     def __float__(self) -> float:
         self._refuse(
             "float() (math.exp and the like call it)", "use t.item(), or the op of that name: t.exp(), tg.sin(t)"
         )
-        return float(self._data)
+        return float(self._value)
 
     def __int__(self) -> int:
         self._refuse("int()", "use int(t.item())")
-        return int(self._data)
+        return int(self._value)
 
     def __index__(self) -> int:
         self._refuse("an index", "use int(t.item())")
-        return self._data.__index__()  # type: ignore[no-any-return]
+        return self._value.__index__()  # type: ignore[no-any-return]
 
     def __complex__(self) -> NoReturn:
         raise TypeError("complex(): tensors are real; use t.item()")
@@ -256,7 +256,7 @@ class Tensor(Methods):
         return format(self.item(), spec) if spec else repr(self)
 
     def __repr__(self) -> str:
-        value = np.array2string(to_numpy(self._data), separator=", ", prefix="tensor(", threshold=60, precision=5)
+        value = np.array2string(to_numpy(self._value), separator=", ", prefix="tensor(", threshold=60, precision=5)
         parts = [value, f"dtype={self.dtype}"]
         if self.device != "cpu":
             parts.append(f"device={self.device!r}")
@@ -271,7 +271,7 @@ class Tensor(Methods):
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if isinstance(self._node, Node):
             raise TypeError("a recorded result cannot be deep-copied: copy t.detach(), or the leaves and compute again")
-        data = copy.deepcopy(self._data, memo)
+        data = copy.deepcopy(self._value, memo)
         node = Leaf(data, self._node.name) if self._node is not None else None
         new = type(self)(data, node, self._info if node is None else None)
         if isinstance(self._node, Leaf) and isinstance(new._node, Leaf) and self._node.grad is not None:
@@ -351,7 +351,7 @@ def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kw
 
 def value_of(value: Any) -> Any:
     """The array of a tensor; anything else as it is."""
-    return value._data if isinstance(value, Tensor) else value
+    return value._value if isinstance(value, Tensor) else value
 
 
 def _restore(kind: type[Tensor], value: np.ndarray, device: str, name: str | None, requires_grad: bool) -> Tensor:
@@ -369,7 +369,7 @@ def tensor(
     boolean tensor that asks for a gradient, ``ValueError`` for ragged lists, ``DeviceError`` for a missing device.
     """
     if isinstance(data, Tensor):
-        device, data = device or data.device, data._data
+        device, data = device or data.device, data._value
     elif isinstance(data, list | tuple) and any(isinstance(d, Tensor) and d.requires_grad for d in data):
         raise TypeError("a list of tensors that need gradients: use tg.stack([...]), which is recorded")
     place = (

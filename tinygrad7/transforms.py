@@ -70,7 +70,7 @@ def _outputs(y: Any, what: str) -> list[Tensor]:
 
 def _result(tree: Any, keep: bool) -> Any:
     """The tensors of a result, as constants unless they are to stay recorded."""
-    return tree if keep else tree_map(lambda t: Tensor(t._data) if isinstance(t, Tensor) else t, tree)
+    return tree if keep else tree_map(lambda t: Tensor(t._value) if isinstance(t, Tensor) else t, tree)
 
 
 def _chosen(args: tuple[Any, ...], argnums: int | tuple[int, ...], name: str) -> tuple[int, ...]:
@@ -177,7 +177,7 @@ def jvp(f: Fun, xs: Any, vs: Any) -> tuple[Any, Any]:
 
 def _push(outputs: list[Tensor], variables: list[Tensor], directions: list[Tensor], keep: bool) -> list[Any]:
     """J v by two pullbacks: ȳ ↦ Jᵀ ȳ is linear, so the pullback of *it* maps v to J v, whatever ȳ was."""
-    bars = [tensor(xp(t._data).zeros(t.shape, t.dtype), requires_grad=True) for t in outputs]
+    bars = [tensor(xp(t._value).zeros(t.shape, t.dtype), requires_grad=True) for t in outputs]
     pulled = gradients(outputs, variables, bars, create_graph=True, unreached="zero")
     return gradients(pulled, bars, directions, create_graph=keep, unreached="zero")
 
@@ -207,7 +207,7 @@ def jacobian(f: Fun, argnums: int = 0) -> Fun:
 
 def _rows(out: Tensor, variables: list[Tensor], keep: bool) -> list[Any]:
     """For each variable, the derivatives of every element of ``out`` stacked."""
-    m = xp(out._data)
+    m = xp(out._value)
     rows: list[list[Tensor]] = [[] for _ in variables]
     for i in range(out.size):
         seed = m.zeros(out.size, out.dtype)

@@ -71,7 +71,7 @@ def checked_joint(op: Op, rule: Callable[..., Any]) -> Callable[..., Any]:
 def _cotangent(part: Any, name: str, args: tuple[Any, ...], what: str) -> Any:
     """What a user's rule returned, if it is the cotangent of an argument: an array for arrays, a tensor for tensors."""
     if hasattr(part, "_node") and not any(hasattr(a, "_node") for a in args):
-        part = part._data  # of a rule that makes constants with tg.tensor
+        part = part._value  # of a rule that makes constants with tg.tensor
     if hasattr(part, "dtype") and part.dtype.kind in "fiub":
         return part
     raise TypeError(f"{what} must return the cotangent of {name!r}, an array, it returned {_kind(part)}")

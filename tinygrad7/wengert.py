@@ -104,7 +104,7 @@ class Tape:
 
         Raises ``RuntimeError`` if a leaf has been written into since the tape was recorded."""
         found = self.again(recording=False)
-        return [tuple(t._data for t in v) if isinstance(v, tuple) else v._data for v in found]
+        return [tuple(t._value for t in v) if isinstance(v, tuple) else v._value for v in found]
 
     def cotangents(self, seed: Any = None) -> list[Any]:
         """The bar of every entry: the derivative of the output (times ``seed``) with respect to it.
@@ -192,7 +192,7 @@ def _owner(a: Array) -> Array:
 
 def _constant(x: Any) -> str:
     if isinstance(x, Tensor):
-        return x.name or (f"{to_numpy(x._data).item():.6g}" if x.size == 1 else f"const{x.shape}")
+        return x.name or (f"{to_numpy(x._value).item():.6g}" if x.size == 1 else f"const{x.shape}")
     return repr(x)
 
 

@@ -247,19 +247,19 @@ class _Maker:
             box.label = op_label(node, numbers)
 
     def constant(self, value: Tensor) -> Box:
-        found = self.constants.get(id(value._data))
+        found = self.constants.get(id(value._value))
         if found is not None:
             return found
         info = value._info
         name = info if isinstance(info, str) else None
-        box = Box("input", name or short(value._data) or shape_text(value.shape), 0, (), value.shape, value.dtype)
+        box = Box("input", name or short(value._value) or shape_text(value.shape), 0, (), value.shape, value.dtype)
         if name or box.label != shape_text(value.shape):
             box.note = shape_text(value.shape)
         box.nodes = [value]
         box.tip = f"constant {name or ''} {value.shape} {value.dtype}"
         if isinstance(info, Cut):
             self.cut(box, info)
-        self.constants[id(value._data)] = self.add(box)
+        self.constants[id(value._value)] = self.add(box)
         return box
 
     def cut(self, box: Box, info: Cut) -> None:

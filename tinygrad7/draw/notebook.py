@@ -121,7 +121,7 @@ def _tensor_html(t: Tensor) -> str:
         parts.append("requires grad" if t._node.grad is None else "has a gradient")
     elif t._node is not None:
         parts.append(f"from {t._node.plan.op.label}")
-    shown = _value(to_numpy(t._data)) if t.size <= LARGE else f"{t.size:,} elements"
+    shown = _value(to_numpy(t._value)) if t.size <= LARGE else f"{t.size:,} elements"
     graph = _graph(t)
     return f'<div><div style="{QUIET};font-size:13px">{head}{escape(", ".join(parts))}</div>{shown}{graph}</div>'
 

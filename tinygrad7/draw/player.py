@@ -72,7 +72,7 @@ def page(y: Any, *, level: str = "op", fold: Any = "auto", time: str = "LR", exp
     script = Script(tape, drawing, played)
     notes += script.notes
     result = tape.outputs[0]
-    value = f" = {statistics(result._data)}" if result.size == 1 else ""
+    value = f" = {statistics(result._value)}" if result.size == 1 else ""
     title = f"{script.names[picture.box_of[result._node]]}{value}"
     subtitle = f"{len(tape):,} entries on the tape, {len(picture.boxes):,} boxes"
     data = {
@@ -110,7 +110,7 @@ def _annotated(picture: Picture, played: Replay) -> Picture:
         if box.kind in ("fold", "module", "step") or not box.nodes:
             continue
         node = box.nodes[0]
-        value = node._data if isinstance(node, Tensor) else played.value(node)
+        value = node._value if isinstance(node, Tensor) else played.value(node)
         if not isinstance(value, tuple):
             if value.size == 1 and not (box.is_source and box.label == statistics(value)):
                 box.lines.append(f"= {statistics(value)}")

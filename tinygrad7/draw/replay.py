@@ -44,7 +44,7 @@ class Replay:
         again = tape.again()
         nodes = nodes_of(again)
         self.place = tape.place
-        self.values = [tuple(t._data for t in v) if isinstance(v, tuple) else v._data for v in again]
+        self.values = [tuple(t._value for t in v) if isinstance(v, tuple) else v._value for v in again]
         self.bars: list[Any] = [None] * len(nodes)
         self.parts: dict[int, list[Part]] = {}
         self.arriving: dict[int, list[Part]] = {}
@@ -66,7 +66,7 @@ class Replay:
         for node in nodes:
             for parent in node.parents:
                 uses[place[parent]] += 1
-        bars: dict[Any, Any] = {nodes[root]: xp(result._data).ones(result.shape, result.dtype)}
+        bars: dict[Any, Any] = {nodes[root]: xp(result._value).ones(result.shape, result.dtype)}
         for i in range(len(nodes) - 1, -1, -1):
             node = nodes[i]
             bar = bars.pop(node, None)

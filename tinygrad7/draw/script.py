@@ -159,7 +159,7 @@ class Script:
                 continue
             if isinstance(x, Tensor):
                 name = x.name or ("constant" if x.size > 1 else self.played.argument(node, k))
-                value = statistics(x._data)
+                value = statistics(x._value)
             elif hasattr(x, "plan"):
                 found = self.played.value(x)
                 name, value = self.name(self.tape.place[x]), "" if isinstance(found, tuple) else statistics(found)

@@ -88,7 +88,7 @@ def annotate(picture: Picture, tape: Any, values: bool, gradients: bool) -> None
             continue
         node = box.nodes[0]
         if values:
-            _tell(box, node._data if hasattr(node, "_data") else forward.get(node))
+            _tell(box, node._value if hasattr(node, "_value") else forward.get(node))
         if gradients:
             bar = bars.get(node)
             box.norm = norm(bar)

@@ -41,7 +41,7 @@ class Cell(Layer):
         if len(shape) != 2 or shape[1] != self.input_size:
             raise ShapeError(f"{kind}: x must be one step, (B, {self.input_size}); got {shape}")
         if state is None:
-            data = self.weight_hh._data  # made there: tg.zeros would send them
+            data = self.weight_hh._value  # made there: tg.zeros would send them
             return Tensor(xp(data).zeros((shape[0], self.hidden_size), data.dtype))
         if shape_of(state) != (shape[0], self.hidden_size):
             raise ShapeError(f"{kind}: {name} must be {(shape[0], self.hidden_size)}; got {shape_of(state)}")

@@ -35,7 +35,7 @@ class Parameter(Tensor):
     def __init__(self, data: Any, node: Any = None, info: Any = None, *, name: str | None = None) -> None:
         if node is None:
             leaf = tensor(data, requires_grad=True, name=name)
-            data, node = leaf._data, leaf._node
+            data, node = leaf._value, leaf._node
         super().__init__(data, node, info)
 
 
@@ -45,7 +45,7 @@ class Buffer(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, node: Any = None, info: Any = None) -> None:
-        super().__init__(tensor(data)._data, None, info)
+        super().__init__(tensor(data)._value, None, info)
 
 
 class Module:
@@ -230,9 +230,9 @@ class Module:
         if kind is not None and kind.kind != "f":
             raise TypeError(f"{type(self).__name__}.to: {kind} is no floating dtype: use float16, float32 or float64")
         for _, t in self._tensors():
-            t._data = _moved(t._data, place, kind)
+            t._value = _moved(t._value, place, kind)
             if isinstance(t._node, Leaf):
-                t._node.data, t._node.dtype = t._data, t._data.dtype
+                t._node.data, t._node.dtype = t._value, t._value.dtype
                 t._node.grad = None if t._node.grad is None else _moved(t._node.grad, place, kind)
         return self
 
@@ -240,7 +240,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """A copy of every parameter and buffer as a host array, by path."""
-        return {name: to_numpy(t._data).copy() for name, t in self._tensors()}
+        return {name: to_numpy(t._value).copy() for name, t in self._tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the arrays of ``state``, converted to each tensor's dtype and device; all of them or none.
@@ -259,7 +259,7 @@ class Module:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 complaints.append(f"unknown key {key!r}" + (f" (is {near[0]!r} meant?)" if near else ""))
                 continue
-            array, t, name = to_numpy(getattr(value, "_data", value)), known[key], first[id(known[key])]
+            array, t, name = to_numpy(getattr(value, "_value", value)), known[key], first[id(known[key])]
             if array.dtype.kind not in "fiub":
                 complaints.append(f"{key!r} has dtype {array.dtype}, which holds no real numbers")
             elif array.shape != t.shape:
@@ -279,7 +279,7 @@ class Module:
         ``num_batches_tracked`` is accepted and ignored. Raises as ``load_state_dict`` does.
         """
         _check_mapping(self, "load_torch_state_dict", state)
-        rest = {key: to_numpy(getattr(value, "_data", value)) for key, value in state.items()}
+        rest = {key: to_numpy(getattr(value, "_value", value)) for key, value in state.items()}
         converted: dict[str, Any] = {}
         for path, module in self.named_modules():
             converted |= module._convert_torch(f"{path}." if path else "", rest)

@@ -59,7 +59,7 @@ class _BatchNorm(Layer):
     def _follow(self, centre: Any, spread: Any) -> None:
         for running, new in ((self.running_mean, centre), (self.running_var, spread)):
             if running is not None:
-                running.assign((1 - self.momentum) * running._data + self.momentum * new.reshape(-1))
+                running.assign((1 - self.momentum) * running._value + self.momentum * new.reshape(-1))
 
     def _convert_torch(self, prefix: str, mapping: dict[str, Any]) -> dict[str, Any]:
         mapping.pop(f"{prefix}num_batches_tracked", None)

@@ -124,4 +124,4 @@ class EncoderDecoder(Module):
 
 
 def _host(value: Any) -> np.ndarray:
-    return to_numpy(value._data) if isinstance(value, Tensor) else np.asarray(to_numpy(value))
+    return to_numpy(value._value) if isinstance(value, Tensor) else np.asarray(to_numpy(value))

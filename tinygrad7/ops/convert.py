@@ -32,7 +32,7 @@ def astype(x: Any, dtype: Any) -> Any:
     """The elements in ``dtype``. An integer or boolean result is a constant: no gradient can reach through it."""
     dtype = check_dtype(dtype)
     if isinstance(x, Tensor) and dtype.kind != "f":
-        return Tensor(x._data.astype(dtype))
+        return Tensor(x._value.astype(dtype))
     return _astype(_indexable(x), dtype)
 
 

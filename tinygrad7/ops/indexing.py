@@ -81,7 +81,7 @@ def _plain_index(index: Any, name: str = "getitem") -> Any:
     if isinstance(index, Tensor):
         if index.requires_grad:
             raise TypeError(f"{name}: an index has no gradient; pass integers, slices or an integer tensor")
-        index = index._data
+        index = index._value
     if not (isinstance(index, _SINGLE) or is_array(index) or hasattr(index, "__index__")):  # a list, a range, ...
         index = np.asarray(index, dtype=np.intp if isinstance(index, list) and not index else None)
     if is_array(index) and index.dtype.kind == "f":

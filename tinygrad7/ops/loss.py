@@ -47,7 +47,7 @@ def _beside(value: Any, x: Any, name: str, what: str) -> tuple[Array, Array]:
         raise TypeError(
             f"{name}: {what} live on {value.device}, the predictions on {place}: move one with .to({place!r})"
         )
-    return value._data, value._data
+    return value._value, value._value
 
 
 def _reduced(loss: Any, reduction: str) -> Any:

@@ -255,7 +255,7 @@ def gru(
 
 
 def _plain(value: Any) -> Any:
-    return value._data if isinstance(value, Tensor) else value
+    return value._value if isinstance(value, Tensor) else value
 
 
 def zero_state(x: Any, w_hh: Any) -> Any:

@@ -52,7 +52,7 @@ class Block:
 
     def __init__(self, tensors: list[Tensor], names: list[str], keeps: list[tuple[str, ...]], persistent: bool) -> None:
         self.tensors, self.names, self.persistent = tensors, names, persistent
-        model = tensors[0]._data
+        model = tensors[0]._value
         self.module, self.device, self.vectors = xp(model), device_of(model), model.ndim < 2
         self.starts = [0]
         for tensor in tensors:
@@ -92,8 +92,8 @@ class Block:
         """Make tensor ``i`` a view of the flat array, with the value that it has now."""
         tensor = self.tensors[i]
         view = self.values[self.starts[i] : self.starts[i + 1]].reshape(tensor.shape)
-        view[...] = tensor._data
-        tensor._data = self.views[i] = view
+        view[...] = tensor._value
+        tensor._value = self.views[i] = view
         if isinstance(tensor._node, Leaf):
             tensor._node.data = view
 
@@ -108,8 +108,8 @@ class Block:
         False where a tensor no longer fits into this block.
         """
         for i, tensor in enumerate(self.tensors):
-            if tensor._data is not self.views[i]:
-                if tensor._data.dtype != self.values.dtype or device_of(tensor._data) != self.device:
+            if tensor._value is not self.views[i]:
+                if tensor._value.dtype != self.values.dtype or device_of(tensor._value) != self.device:
                     return False
                 self.adopt(i)
         return True

@@ -147,7 +147,7 @@ class HessianFree:
                 f"HessianFree: the loss is {j.item()} before the step; look with tg.detect_anomaly()"
             )
         parts = gradients([j], self.block.tensors, unreached="zero")
-        return float(j.item()), self.block.module.concatenate([g._data.reshape(-1) for g in parts])
+        return float(j.item()), self.block.module.concatenate([g._value.reshape(-1) for g in parts])
 
     def _directions(self, gradient: Array, forward: Forward, loss: Loss) -> tuple[list[Array], list[float], int]:
         """Conjugate gradients on the damped model."""

@@ -47,7 +47,7 @@ def find_op(flat: Flat, point: list[Array], level: int) -> str:
 def call_of(node: Node, values: dict[Any, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments with which the op of ``node`` was called, on plain arrays."""
     operands = [
-        values[x] if isinstance(x, Node | Leaf) else x._data if isinstance(x, Tensor) else x for x in inputs(node)
+        values[x] if isinstance(x, Node | Leaf) else x._value if isinstance(x, Tensor) else x for x in inputs(node)
     ]
     return arguments(node, operands)
 

@@ -217,7 +217,7 @@ def _check_lifetime(problem: Problem, where: str) -> None:
             xs: Any = variables(problem.values)
             alive = [weakref.ref(x._node) for x in xs]
             ys: Any = problem.flat(xs)
-            bars = [Tensor(xp(y._data).ones(y.shape, y.dtype)) for y in ys]
+            bars = [Tensor(xp(y._value).ones(y.shape, y.dtype)) for y in ys]
             found: Any = gradients(ys, xs, bars, create_graph=True, unreached="zero")  # what rules keep is seen too
             del xs, ys, found
         held = [name for ref, name in zip(alive, problem.names, strict=True) if ref() is not None]

@@ -40,7 +40,7 @@ class Problem:
         self.names = [names[i] for i in self.places]
         self.values = [_array(self.given[i]) for i in self.places]
         here = [i for i, value in enumerate(self.given) if isinstance(value, Tensor) or is_array(value)]
-        self.arrays = [self.given[i]._data if isinstance(self.given[i], Tensor) else self.given[i] for i in here]
+        self.arrays = [self.given[i]._value if isinstance(self.given[i], Tensor) else self.given[i] for i in here]
         self.array_names = [names[i] for i in here]
 
     def flat(self, tensors: list[Tensor]) -> list[Tensor]:
@@ -60,7 +60,7 @@ class Problem:
 def _array(value: Any) -> Array:
     """The value on its device; raw arrays and numbers go where new tensors go."""
     if isinstance(value, Tensor):
-        return writable_array(value._data)
+        return writable_array(value._value)
     value = np.asarray(value, np.float64) if isinstance(value, float) else writable_array(value)
     return to_device(value, STATE.get().device) if isinstance(value, np.ndarray) else value
 
@@ -101,7 +101,7 @@ def evaluate(flat: Flat, values: list[Array], *, record: bool) -> list[Array]:
     """The outputs as arrays. ``record`` where ``flat`` itself differentiates and so needs a graph."""
     with Setting(recording=record):
         inputs = variables(values) if record else [Tensor(v) for v in values]
-        return [writable_array(y._data) for y in flat(inputs)]
+        return [writable_array(y._value) for y in flat(inputs)]
 
 
 def pull(flat: Flat, values: list[Array], bars: list[Array]) -> list[Array]:
@@ -109,7 +109,7 @@ def pull(flat: Flat, values: list[Array], bars: list[Array]) -> list[Array]:
     with Setting(recording=True):
         xs = variables(values)
         ys = flat(xs)
-        return [writable_array(g._data) for g in gradients(ys, xs, bars, unreached="zero")]
+        return [writable_array(g._value) for g in gradients(ys, xs, bars, unreached="zero")]
 
 
 def push(flat: Flat, values: list[Array], bars: list[Array], directions: list[Array]) -> list[Array]:
@@ -117,7 +117,7 @@ def push(flat: Flat, values: list[Array], bars: list[Array], directions: list[Ar
     with Setting(recording=True):
         xs, us = variables(values), variables(bars)
         pulled = gradients(flat(xs), xs, us, create_graph=True, unreached="zero")
-        return [writable_array(g._data) for g in gradients(pulled, us, directions, unreached="zero")]
+        return [writable_array(g._value) for g in gradients(pulled, us, directions, unreached="zero")]
 
 
 def differentiate(flat: Flat, bars: list[Array], *, again: bool) -> Flat:
