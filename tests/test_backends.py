@@ -238,7 +238,8 @@ def test_numbers_stand_beside_tensors_in_a_stack_on_the_device(cuda: Any) -> Non
         assert found[2].dtype == found[0].dtype and found[3] == found[1]
 
 
-def test_every_transform_runs_on_the_device(cuda: Any) -> None:
+@pytest.mark.parametrize("default", ["cpu", "cuda"])
+def test_every_transform_runs_where_its_arguments_are(default: str, cuda: Any) -> None:
     value = np.array([0.3, -0.7, 1.1])
 
     def f(x: Any) -> Any:
@@ -254,10 +255,11 @@ def test_every_transform_runs_on_the_device(cuda: Any) -> None:
             tg.hessian(f)(x), tg.hvp(f, x, x), tg.ggnvp(g, lambda y: (y * y).sum(), x, x), tg.checkpoint(g, x),
         ]  # fmt: skip
 
-    on_host = transforms(tg.tensor(value, device="cpu"))
-    on_device_ = transforms(tg.tensor(value, device="cuda"))
+    with tg.device(default):
+        on_host = transforms(tg.tensor(value, device="cpu"))
+        on_device_ = transforms(tg.tensor(value, device="cuda"))
     for a, b in zip(on_host, on_device_, strict=True):
-        assert b.device == "cuda:0"
+        assert (a.device, b.device) == ("cpu", "cuda:0")
         np.testing.assert_allclose(host(b), host(a), rtol=1e-12)
 
 
@@ -361,6 +363,15 @@ def test_what_is_checked_costs_one_look_at_the_device_and_none_if_it_came_from_t
         with pytest.raises(IndexError, match="targets run from 0 to 9"):
             tg.cross_entropy(z, t)
         assert _transfers(lambda: tg.cross_entropy(z, t, mask=mask).backward()) == (2, 0)
+
+
+@pytest.mark.host
+def test_an_optimizer_of_parameters_without_elements_makes_arrays_without_elements(cuda: Any) -> None:
+    w = tg.zeros((0, 4), requires_grad=True, device="cuda")
+    optimizer = tg.optim.SGD([w], lr=0.1, momentum=0.9)
+    (w * w).sum().backward()
+    optimizer.step()
+    assert w.shape == (0, 4)
 
 
 @pytest.mark.host

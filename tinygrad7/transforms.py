@@ -177,7 +177,7 @@ def jvp(f: Fun, xs: Any, vs: Any) -> tuple[Any, Any]:
 
 def _push(outputs: list[Tensor], variables: list[Tensor], directions: list[Tensor], keep: bool) -> list[Any]:
     """J v by two pullbacks: ȳ ↦ Jᵀ ȳ is linear, so the pullback of *it* maps v to J v, whatever ȳ was."""
-    bars = [tensor(xp(t._value).zeros(t.shape, t.dtype), requires_grad=True) for t in outputs]
+    bars = [tensor(xp(t._value).zeros(t.shape, t.dtype), requires_grad=True, device=t.device) for t in outputs]
     pulled = gradients(outputs, variables, bars, create_graph=True, unreached="zero")
     return gradients(pulled, bars, directions, create_graph=keep, unreached="zero")
 

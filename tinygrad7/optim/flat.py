@@ -58,15 +58,15 @@ class Block:
         for tensor in tensors:
             self.starts.append(self.starts[-1] + tensor.size)
         total = self.starts[-1]
-        self.values = self.module.empty_like(model, shape=total)
-        self.kept = [[self.module.zeros_like(model, shape=total) for _ in arrays] for arrays in keeps]
+        self.values = self.module.empty_like(model, shape=(total,))  # CuPy takes 0 for no shape
+        self.kept = [[self.module.zeros_like(model, shape=(total,)) for _ in arrays] for arrays in keeps]
         self.keeps = keeps
         self.counts = [0] * len(tensors)
         self.views: list[Array] = [None] * len(tensors)
         for i in range(len(tensors)):
             self.adopt(i)
         self.chunk = CHUNK if self.module is np else max(total, 1)
-        self.scratch = [self.module.empty_like(model, shape=min(self.chunk, total)) for _ in range(2)]
+        self.scratch = [self.module.empty_like(model, shape=(min(self.chunk, total),)) for _ in range(2)]
         self._together: list[Piece] | None = None
         self._apart: dict[int, list[Piece]] = {}
 
