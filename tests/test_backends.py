@@ -473,6 +473,16 @@ def test_a_computation_may_go_from_one_device_to_the_next_and_back(cuda: Any) ->
 
 
 @pytest.mark.host
+def test_backward_goes_to_the_device_of_the_loss_and_from_there_to_those_of_the_data(cuda: Any) -> None:
+    a, b = (tg.tensor([1.0, 2.0], requires_grad=True, device=f"cuda:{i}") for i in (0, 1))
+    there = tg.softmax(b).sum()
+    loss = tg.softmax(a).sum() + tg.square(a).sum() + there.to("cuda:0")
+    tg.zeros(2, device="cuda:1")  # the next batch, perhaps
+    loss.backward()
+    assert (backend.device_of(a.grad), backend.device_of(b.grad)) == ("cuda:0", "cuda:1")
+
+
+@pytest.mark.host
 def test_data_of_a_device_that_is_not_in_use_takes_it_into_use_or_says_so(cuda: Any) -> None:
     x, other = tg.tensor([1.0, 2.0], device="cuda:0"), tg.tensor([1.0, 2.0], device="cuda:1")
     assert tg.softmax(x).device == "cuda:0" and tg.exp(other).device == "cuda:1"
