@@ -61,6 +61,19 @@ CALLS: dict[Any, Any] = {
     np.astype: lambda f, x: [f(x, np.float32)],
     np.unstack: lambda f, x: [*f(x), *f(x, axis=1)],
     np.matmul: lambda f, x: [f(x, X.T), f(X, x.T), f(x, x[0])],
+    np.linalg.matmul: lambda f, x: [f(x, X.T), f(X, x.T)],
+    np.linalg.outer: lambda f, x: [f(x[0], x[1]), f(X[0], x[1])],
+    np.linalg.tensordot: lambda f, x: [f(x, X, axes=2), f(x, X, axes=([0], [0]))],
+    np.linalg.vector_norm: lambda f, x: [
+        f(x),
+        f(x, axis=-1),
+        f(x, axis=(1, 0), ord=1, keepdims=True),
+        f(x, keepdims=True, ord=np.inf),
+        f(x, axis=0, keepdims=True, ord=3),
+    ],
+    np.linalg.matrix_transpose: lambda f, x: [f(x)],
+    np.matrix_transpose: lambda f, x: [f(x)],
+    np.cumulative_sum: lambda f, x: [f(x, axis=1), f(x[0]), f(x, axis=0, include_initial=False)],
 }
 # Answer with plain values: they have no gradient.
 PLAIN: dict[Any, Any] = {
@@ -72,6 +85,29 @@ PLAIN: dict[Any, Any] = {
     np.allclose: lambda f, x: [f(x, X), f(X + 1, x), f(x, X + 0.1, atol=0.2)],
     np.isclose: lambda f, x: [f(x, X), f(x, X + 0.1, rtol=1e-3)],
     np.array_equal: lambda f, x: [f(x, X), f(x, X[0])],
+    np.array_equiv: lambda f, x: [f(x, X), f(X[0], x)],
+    np.all: lambda f, x: [f(x), f(x > 0, axis=0), f(x, 1, keepdims=True)],
+    np.any: lambda f, x: [f(x), f(a=x, axis=-1)],
+    np.argsort: lambda f, x: [f(x), f(x, axis=0, kind="stable")],
+    np.argpartition: lambda f, x: [f(x, 1)],
+    np.argwhere: lambda f, x: [f(x)],
+    np.count_nonzero: lambda f, x: [f(x), f(x, axis=0)],
+    np.digitize: lambda f, x: [f(x, [-1.0, 0.0, 1.0])],
+    np.flatnonzero: lambda f, x: [f(x)],
+    np.isin: lambda f, x: [f(x, [0.5, 2.0])],
+    np.lexsort: lambda f, x: [f((x[0], X[1]))],
+    np.nonzero: lambda f, x: [*f(x)],
+    np.searchsorted: lambda f, x: [f([0.0, 1.0], x), f(np.sort(X[0]), x[1], side="right")],
+    np.isreal: lambda f, x: [f(x)],
+    np.iscomplex: lambda f, x: [f(x)],
+    np.isrealobj: lambda f, x: [f(x)],
+    np.iscomplexobj: lambda f, x: [f(x)],
+    np.isposinf: lambda f, x: [f(x)],
+    np.isneginf: lambda f, x: [f(x)],
+    np.shares_memory: lambda f, x: [f(x, x), f(x, X + 1)],
+    np.may_share_memory: lambda f, x: [f(x, x[0]), f(X + 1, x)],
+    np.result_type: lambda f, x: [f(x, 1.0), f(x, np.float32), f(1, x, x)],
+    np.can_cast: lambda f, x: [f(x, "f4") if isinstance(x, tg.Tensor) else f(x.dtype, "f4")],
 }
 UFUNCS = sorted((f for f in NUMPY if isinstance(f, np.ufunc) and f is not np.matmul), key=lambda f: f.__name__)
 
@@ -95,7 +131,7 @@ def test_questions_are_answered_with_plain_values(function: Any) -> None:
     for ours, expected in zip(PLAIN[function](function, tensor()), PLAIN[function](function, X), strict=True):
         assert not isinstance(ours, tg.Tensor)
         np.testing.assert_array_equal(ours, expected)
-        assert isinstance(ours, np.ndarray | np.generic | bool | int | tuple)
+        assert isinstance(ours, np.ndarray | np.generic | bool | int | tuple | np.dtype)
 
 
 @pytest.mark.host
@@ -181,17 +217,53 @@ def test_a_float32_tensor_stays_float32_beside_numbers_of_python() -> None:
     ("call", "says"),
     [
         (lambda t: np.sort(t), r"np.sort has no derivative here.*gradient must not be lost silently"),
-        (lambda t: np.cumprod(t), r"np.cumprod has no derivative here.*the nearest is tg\.prod"),
+        (
+            lambda t: np.cumprod(t),
+            r"np.cumprod has no derivative here.*use tg\.exp\(tg\.cumsum\(tg\.log\(x\)\)\), for x > 0",
+        ),
+        (lambda t: np.fmax(t, 0), r"np.fmax has no derivative here.*silently: use tg\.maximum; "),
+        (lambda t: np.fmin(t, 0), r"np.fmin has no derivative here.*silently: use tg\.minimum; "),
+        (
+            lambda t: np.arcsinh(t),
+            r"np.arcsinh has no derivative here.*: use tg\.log\(x \+ tg\.sqrt\(x \* x \+ 1\)\); ",
+        ),
+        (lambda t: np.triu(t), r"np.triu has no derivative here.*: use tg\.where\(mask, x, 0\), its mask from np\.tri"),
+        (lambda t: np.copyto(X.copy(), t), r"np.copyto has no derivative here.*: nothing is changed in place"),
         (lambda t: np.arctan2(t, t), r"np.arctan2 has no derivative here.*nearest is tg\.arctan; "),
         (lambda t: np.vstack([t, t]), r"np.vstack has no derivative here.*use tg\.concatenate or tg\.stack; "),
         (lambda t: np.median(t), r"np.median has no derivative"),
         (lambda t: np.linalg.inv(t), r"np.linalg.inv has no derivative here.*@tg\.primitive"),
         (lambda t: np.fft.fft(t), r"np.fft\S* has no derivative"),
-        (lambda t: np.add.reduce(t), r"np.add.reduce has no derivative here.*t\.numpy\(\) or t\.detach\(\)"),
-        (lambda t: np.multiply.outer(t, t), r"np.multiply.outer has no derivative"),
-        (lambda t: np.add(t, t, out=np.zeros((2, 3))), r"np.add with out= has no derivative"),
-        (lambda t: np.add(t, 1, where=X > 0), r"np.add with where= has no derivative"),
-        (lambda t: np.exp(t, dtype=np.float32), r"np.exp with dtype= has no derivative"),
+        (
+            lambda t: np.add.reduce(t),
+            r"np.add.reduce has no derivative here.*: use tg\.sum; use t\.numpy\(\) or t\.detach",
+        ),
+        (
+            lambda t: np.multiply.reduce(t, axis=0),
+            r"np.multiply.reduce with axis= has no derivative here.*silently: use tg\.prod; ",
+        ),
+        (lambda t: np.maximum.reduce(t), r"np.maximum.reduce has no derivative here.*silently: use tg\.max; "),
+        (lambda t: np.add.accumulate(t), r"np.add.accumulate has no derivative here.*silently: use tg\.cumsum; "),
+        (lambda t: np.multiply.outer(t, t), r"np.multiply.outer has no derivative.*silently: use tg\.outer; "),
+        (lambda t: np.add.outer(t, t), r"np.add.outer has no derivative.*: broadcast, np\.add\(x\[:, None\], y\); "),
+        (lambda t: np.add.at(t, 0, 1), r"np.add.at has no derivative.*silently: nothing is changed in place"),
+        (lambda t: np.divide.reduce(t), r"np.divide.reduce has no derivative.*silently: use t\.numpy"),
+        (
+            lambda t: np.add(t, t, out=np.zeros((2, 3))),
+            r"np.add with out= has no derivative.*: tg\.add takes no out=: its",
+        ),
+        (lambda t: np.add(t, 1, where=X > 0), r"np.add with where= .*takes no where=: use tg\.where\(mask, tg\.add"),
+        (
+            lambda t: np.exp(t, dtype="f4"),
+            r"np.exp with dtype= .*: tg\.exp takes no dtype=: use t\.astype\(dtype\) first",
+        ),
+        (lambda t: np.exp(t, order="F"), r"np.exp with order= .*tg\.exp takes no order=: leave it out; "),
+        (lambda t: np.cumulative_sum(t), r"np.cumulative_sum: say along which axis of \(2, 3\): axis="),
+        (
+            lambda t: np.cumulative_sum(t, axis=0, include_initial=True),
+            r"cumulative_sum: include_initial= has no counterp",
+        ),
+        (lambda t: np.cumulative_sum(t, axis=0, dtype="f4"), r"cumulative_sum: dtype= has no counterpart on tensors"),
         (lambda t: np.sum(t, out=np.zeros(())), r"np.sum: out= has no counterpart on tensors; leave it out"),
         (lambda t: np.sum(t, 0, np.float32), r"np.sum: dtype= has no counterpart"),
         (lambda t: np.mean(t, where=X > 0), r"np.mean: where= has no counterpart"),
@@ -231,3 +303,20 @@ def test_an_array_is_not_added_to_in_place_from_a_tensor_that_needs_a_gradient()
     with pytest.raises(TypeError, match=r"np.add with out= has no derivative"):
         total += tensor()
     np.testing.assert_array_equal(total, 0)
+
+
+@pytest.mark.host
+def test_float_power_computes_in_float64() -> None:
+    t = tensor(P, "float32")
+    for y in (np.float_power(t, 2), np.float_power(2, t), np.float_power(t, P.astype("float32"))):
+        assert y.dtype == np.float64 and y.requires_grad
+    np.testing.assert_allclose(np.float_power(t, 2).numpy(), np.float_power(P.astype("float32"), 2))
+
+
+def test_questions_are_answered_where_the_tensor_lives() -> None:
+    t = tensor()
+    assert bool(np.any(t)) and not bool(np.all(t > 0)) and int(np.count_nonzero(t)) == 6
+    np.testing.assert_array_equal(np.argsort(t, axis=1), np.argsort(X, axis=1))
+    np.testing.assert_array_equal(np.isposinf(t), np.isposinf(X))
+    assert np.result_type(t, np.float32) == np.float64
+    assert type(np.argsort(t)) is type(t.data)

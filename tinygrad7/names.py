@@ -27,6 +27,15 @@ INSTEAD: dict[str, str] = {
     "log10": "use tg.log(x) / math.log(10)",
     "log2": "use tg.log(x) / math.log(2)",
     "average": "use tg.mean, or tg.sum(w * x) / tg.sum(w)",
+    "arccosh": "use tg.log(x + tg.sqrt(x * x - 1))",
+    "arcsinh": "use tg.log(x + tg.sqrt(x * x + 1))",
+    "arctanh": "use tg.log((1 + x) / (1 - x)) / 2",
+    "cumprod": "use tg.exp(tg.cumsum(tg.log(x))), for x > 0",
+    "fmax": "use tg.maximum",
+    "fmin": "use tg.minimum",
+    "sinc": "use tg.sin(np.pi * x) / (np.pi * x)",
+    **dict.fromkeys(["copyto", "put", "place", "putmask", "put_along_axis", "fill_diagonal"], _IN_PLACE),
+    **dict.fromkeys(["tril", "triu"], "use tg.where(mask, x, 0), its mask from np.tri(n, dtype=bool)"),
     "cbrt": "use tg.sign(x) * tg.abs(x) ** (1 / 3)",
     "diff": "use x[1:] - x[:-1]",
     "hypot": "use tg.norm of both stacked",
@@ -76,7 +85,43 @@ INSTEAD: dict[str, str] = {
     "zero_grad": "use optimizer.zero_grad(), or t.grad = None",
 }
 
+# NumPy's methods of functions, which are functions of their own here.
+UFUNC_METHODS = {
+    "add.reduce": "use tg.sum",
+    "multiply.reduce": "use tg.prod",
+    "maximum.reduce": "use tg.max",
+    "minimum.reduce": "use tg.min",
+    "logaddexp.reduce": "use tg.logsumexp",
+    "add.accumulate": "use tg.cumsum",
+    "multiply.accumulate": INSTEAD["cumprod"],
+    "multiply.outer": "use tg.outer",
+}
+# Arguments of NumPy's ufuncs, with what is written in their place around a function ``{f}``.
+UFUNC_ARGUMENTS = {
+    "dtype": "use t.astype(dtype) first, or on the result",
+    "out": "its result is a new tensor, y = {f}(...)",
+    "where": "use tg.where(mask, {f}(...), x)",
+}
+
 ARGUMENTS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}  # PyTorch's: ours
+
+
+def instead_of_method(method: str) -> str:
+    """What to write in place of a method of NumPy's functions: ``add.reduce``."""
+    function, _, name = method.partition(".")
+    if method in UFUNC_METHODS:
+        return UFUNC_METHODS[method]
+    if name == "outer":
+        return f"broadcast, np.{function}(x[:, None], y)"
+    return _IN_PLACE if name == "at" else ""
+
+
+def instead_of_arguments(ours: str, given: Iterable[str]) -> str:
+    """What to write in place of arguments that NumPy's function takes and ours, ``tg.<ours>``, does not."""
+    f = f"tg.{ours}"
+    return "; ".join(
+        [f"{f} takes no {name}=: {UFUNC_ARGUMENTS.get(name, 'leave it out').format(f=f)}" for name in given]
+    )
 
 
 def instead(name: str, known: Iterable[str] = ()) -> str:

@@ -18,7 +18,7 @@ from tinygrad7.arrays import as_array
 from tinygrad7.backend import Array, check_device, device_of, is_array, to_device, to_numpy, writable_array, xp
 from tinygrad7.context import STATE, check_dtype
 from tinygrad7.methods import Methods
-from tinygrad7.names import INSTEAD, instead
+from tinygrad7.names import INSTEAD, instead, instead_of_arguments, instead_of_method
 from tinygrad7.node import Cut, Leaf, Node
 
 # NumPy function or ufunc -> what runs in its place when an argument is a tensor. Ops fill it as they register.
@@ -342,7 +342,14 @@ def _fall_back(what: str, name: str, function: Callable[..., Any], args: Any, kw
         return function(*plain_args, **plain_kwargs)
     ours = sys.modules[__name__.partition(".")[0]]
     names = sorted({f.__name__ for f in NUMPY if hasattr(ours, f.__name__)} - {name})
-    nearest = f"{found}; " if (found := instead(name, names)) else ""
+    ufunc = getattr(function, "__self__", None)
+    if not isinstance(ufunc, np.ufunc):
+        found = instead(name, names)
+    elif function.__name__ != "__call__":
+        found = instead_of_method(f"{name}.{function.__name__}")
+    else:
+        found = instead_of_arguments(NUMPY[ufunc].__name__, kwargs) if ufunc in NUMPY else instead(name, names)
+    nearest = f"{found}; " if found else ""
     raise TypeError(
         f"{what} has no derivative here, and the gradient must not be lost silently: {nearest}"
         "use t.numpy() or t.detach() if no gradient is meant, or write your own op with @tg.primitive"
