@@ -244,6 +244,8 @@ def saved_arrays(saved: Any) -> list[Array]:
 
 def contributions(node: Node, bar: Any) -> Iterable[tuple[Any, Array]]:
     """Each parent of ``node`` with what the cotangent ``bar`` of node contributes to it, in its shape and dtype."""
+    if node.plan is PICKED:
+        raise TypeError("an output of an op has no rule of its own")
     bar = fill(node, bar)
     for i, f, pick, _ in node.plan.rules or _joint_rules(node, bar):
         parent, part = node.parents[i], apply_rule(f, bar, pick, node.saved)

@@ -63,21 +63,25 @@ class Line:
 
         A step that is too small agrees with anything, one that is too large with nothing: neither has a say. Beside a
         kink two large steps may agree with each other, so a small one that is sure to 2e-4 has a say too."""
-        for steps in (self.steps, self._all_steps()):
-            doubt = self.doubt(steps, expected)
-            trusted = max(tolerance, 2e-4 * abs(expected), 3 * min(doubt.values()))
-            near = [h for h, d in doubt.items() if d <= trusted]
-            if any(abs(self.slope(h) - expected) <= tolerance + doubt[h] + self.rest for h in near):
+        for steps in (self.steps, self.steps + self.finer):
+            if self._agree(steps, expected, tolerance):
                 return True
-        return False
+        if max(self.size, abs(expected)) > 1e4 * self.rest:
+            return False
+        self.rough = self._roughness()  # all that is measured may be rounding
+        return self._agree(self.steps + self.finer, expected, tolerance)
 
-    def _all_steps(self) -> list[float]:
-        """The finer steps too; and what φ rounds by: how far three of its values on one side are from a line."""
-        steps = self.steps + self.finer
-        h = steps[-2]
+    def _agree(self, steps: list[float], expected: float, tolerance: float) -> bool:
+        doubt = self.doubt(steps, expected)
+        trusted = max(tolerance, 2e-4 * abs(expected), 3 * min(doubt.values()))
+        near = [h for h, d in doubt.items() if d <= trusted]
+        return any(abs(self.slope(h) - expected) <= tolerance + doubt[h] + self.rest for h in near)
+
+    def _roughness(self) -> float:
+        """What φ rounds by: how far three of its values on one side are from a line."""
+        h = (self.steps + self.finer)[-2]
         sides = [(self.at(2 * s) - self.at(s)) - (self.at(s) - self.at(s / 8)) * 8 / 7 for s in (h, -h)]
-        self.rough = max([abs(r) for r in sides if math.isfinite(r)], default=0.0)
-        return steps
+        return max([abs(r) for r in sides if math.isfinite(r)], default=0.0)
 
     def best(self, expected: float) -> float:
         """The measured slope: that of the step which can be trusted best."""

@@ -37,7 +37,7 @@ def check_call(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], *, order: 
 
 def _check_value(op: Op, fused: Callable[..., Any], reference: Callable[..., Any], operands: list[Any]) -> None:
     """A fused op and its reference give the same, in float64."""
-    tensors = [tensor(x) for x in operands]
+    tensors = [tensor(x, dtype=np.float64) for x in operands]
     pairs = [y if isinstance(y, tuple) else (y,) for y in (fused(*tensors), reference(*tensors))]
     values = [[to_numpy(value_of(y)) for y in ys] for ys in pairs]
     kinds = [[(y.shape, str(y.dtype)) for y in ys] for ys in values]
