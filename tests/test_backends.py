@@ -562,3 +562,7 @@ def test_the_suite_for_a_real_device_says_what_is_missing(marks: str) -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert run.returncode == pytest.ExitCode.USAGE_ERROR
     assert "device 'cuda' needs CuPy, which is not installed" in run.stderr
+
+
+def test_an_integer_on_a_device_is_an_index_of_a_list() -> None:
+    assert [1, 2, 3][tg.tensor(1)] == 2 and list(range(tg.tensor(2))) == [0, 1]

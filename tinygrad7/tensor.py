@@ -233,7 +233,7 @@ class Tensor(Methods):
 
     def __index__(self) -> int:
         self._refuse("an index", "use int(t.item())")
-        return self._value.__index__()  # type: ignore[no-any-return]
+        return to_numpy(self._value).__index__()  # CuPy arrays have none
 
     def __complex__(self) -> NoReturn:
         raise TypeError("complex(): tensors are real; use t.item()")
