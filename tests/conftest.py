@@ -28,6 +28,8 @@ import tinygrad7 as tg
 from tests import standin
 from tests.helpers import host
 from tinygrad7 import backend
+from tinygrad7.op import REGISTRY
+from tinygrad7.tensor import Tensor
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.register_profile("deep", deadline=None, max_examples=10_000)
@@ -101,3 +103,14 @@ def cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     module.cuda.Device(0).use()
     yield module
     module.cuda.Device(0).use()
+
+
+@pytest.fixture
+def forget() -> Iterator[None]:
+    """Ops that a test registers are taken out again, and the methods that they became."""
+    before, methods = set(REGISTRY), set(vars(Tensor))
+    yield
+    for name in set(REGISTRY) - before:
+        del REGISTRY[name]
+    for name in set(vars(Tensor)) - methods:
+        delattr(Tensor, name)

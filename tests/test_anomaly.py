@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
-from tests.test_primitive import forget  # noqa: F401 (a fixture)
 from tinygrad7 import messages
 from tinygrad7.context import chain
 from tinygrad7.op import REGISTRY

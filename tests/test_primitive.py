@@ -16,17 +16,6 @@ from tinygrad7.op import REGISTRY
 from tinygrad7.tensor import Tensor
 
 
-@pytest.fixture
-def forget() -> Any:
-    """Ops that a test registers are taken out again, and the methods that they became."""
-    before, methods = set(REGISTRY), set(vars(Tensor))
-    yield
-    for name in set(REGISTRY) - before:
-        del REGISTRY[name]
-    for name in set(vars(Tensor)) - methods:
-        delattr(Tensor, name)
-
-
 def test_a_users_op_works_from_its_one_declaration(forget: Any) -> None:
     @tg.primitive("cube", domain=lambda pick: ((pick.array(pick.shape()),), {}))
     def cube(x: Any) -> Any:
@@ -419,5 +408,5 @@ def test_keyword_only_arguments_are_not_taken_by_position(forget: Any) -> None:
     assert scaled(leaf(np.ones(2)), by=3.0).tolist() == [3, 3]
     with pytest.raises(TypeError, match=r"scaled\(.*: too many positional arguments"):
         scaled(leaf(np.ones(2)), 3.0)
-    with pytest.raises(TypeError, match=r"scaled\(.*: missing a required argument: 'by'"):
+    with pytest.raises(TypeError, match=r"scaled\(.*: missing a required (keyword-only )?argument: 'by'"):
         scaled(leaf(np.ones(2)))

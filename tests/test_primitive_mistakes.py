@@ -9,7 +9,6 @@ import pytest
 
 import tinygrad7 as tg
 from tests.helpers import leaf
-from tests.test_primitive import forget  # noqa: F401 (a fixture)
 from tinygrad7.op import REGISTRY
 from tinygrad7.tensor import Tensor
 

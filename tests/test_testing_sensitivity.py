@@ -9,7 +9,6 @@ import pytest
 from hypothesis import find
 
 import tinygrad7 as tg
-from tests.test_primitive import forget  # noqa: F401 (a fixture)
 from tinygrad7.testing import GradientError, check_gradients, check_op, given_gradients
 from tinygrad7.testing import strategies as some
 
@@ -62,6 +61,30 @@ def test_what_is_right_is_not_blamed_for_its_scale(f: Any) -> None:
     assert check_gradients(f, X).status == "pass"
 
 
+@pytest.mark.parametrize("at", [np.zeros(()), np.zeros(2), np.array([0.0, 1.0, -1.0])], ids=["0-d", "zeros", "some"])
+@pytest.mark.parametrize(
+    ("f", "verdict"),
+    [
+        (lambda x: tg.relu(x) ** 2, "at a kink"),
+        (lambda x: x * tg.abs(x), "at a kink"),
+        (lambda x: tg.maximum(x, 0.0) * tg.maximum(x, 0.0), "at a kink"),
+        (lambda x: tg.relu(x) ** 3, "pass"),
+    ],
+)
+def test_a_kink_of_a_derivative_is_one_of_its_own_order(f: Any, verdict: str, at: Any) -> None:
+    assert check_gradients(f, at).status == verdict
+    assert check_gradients(f, at, order=1).status == "pass"
+
+
+def test_beside_such_a_kink_errors_are_seen() -> None:
+    wrong = square_off_by(1.001)
+    for at in (np.zeros(2), np.array([0.0, 1.0, -1.0])):
+        with pytest.raises(GradientError):
+            check_gradients(lambda x: x * tg.abs(x) + wrong(x + 2), at)
+        with pytest.raises(GradientError):
+            check_gradients(lambda x: x * tg.abs(x) + 1e-3 * x.data * x, at + 0.1)
+
+
 def test_rounding_inside_a_rule_is_no_error() -> None:
     assert check_gradients(tg.softmax, np.random.default_rng(0).normal(size=(4, 5)) * 100).status == "pass"
 
@@ -107,6 +130,22 @@ def test_inputs_that_are_written_into_are_told() -> None:
 
     with pytest.raises(GradientError, match="the value of input 'k' was changed"):
         check_gradients(counts_up, X, np.array([0, 1, 2]))
+
+    def moves_on(x: Any, k: Any) -> Any:
+        y = x[k]
+        k.assign([2, 1, 0])
+        return y
+
+    with pytest.raises(GradientError, match="the value of input 'k' was changed"):
+        check_gradients(moves_on, X, tg.tensor([0, 1, 2]))
+
+    def assigns_after(x: Any) -> Any:
+        y = x * x
+        x.assign(x.numpy() + 1)
+        return y
+
+    with pytest.raises(GradientError, match=r"writes into input 'x' \(t.assign\)"):
+        check_gradients(assigns_after, X)
 
     def assigns(x: Any) -> Any:
         if x.requires_grad and x.is_leaf:

@@ -41,6 +41,32 @@ def test_values_to_relu_to_divide_by_and_to_take_logarithms_of(x: Any, y: Any, z
     assert ((np.abs(z) >= 0.5) & (np.abs(z) <= 4)).all()
 
 
+@given(st.data(), st.sampled_from(["float16", "float32", "float64"]))
+def test_distinct_values_are_distinct_in_their_dtype(data: Any, dtype: str) -> None:
+    x = data.draw(strategies.arrays((40,), -30, 30, distinct=True, dtype=dtype))
+    assert x.dtype == dtype and len(np.unique(x)) == 40
+
+
+def test_more_distinct_values_than_a_dtype_has_are_refused() -> None:
+    told = r"arrays: float16 has 1537 of these values between 1.0 and 3.0, and 5000 for shape \(5000,\) cannot be disti"
+    with pytest.raises(ValueError, match=told):
+        hypothesis.find(strategies.arrays((5000,), 1.0, 3.0, distinct=True, dtype="float16"), lambda x: True)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_arrays_may_be_large(distinct: bool) -> None:
+    wanted = strategies.arrays((100, 100), distinct=distinct)
+    x = hypothesis.find(wanted, lambda x: True)
+    assert (x.shape == (100, 100) and (np.abs(x) <= 3).all() and len(np.unique(x)) == 10_000) or not distinct
+    other = hypothesis.find(wanted, lambda y: not np.array_equal(x, y))
+    assert other.shape == (100, 100)
+
+
+def test_an_axis_of_less_than_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="shapes: min_side=-2: an axis has 0 elements or more"):
+        hypothesis.find(strategies.shapes(min_side=-2), lambda s: True)
+
+
 @given(strategies.tensors((2,)), strategies.broadcastable(3), strategies.matrices("float32"))
 def test_tensors_pairs_and_matrices(t: Any, trio: Any, pair: Any) -> None:
     assert isinstance(t, tg.Tensor) and t.requires_grad and t.shape == (2,)

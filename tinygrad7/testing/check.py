@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.backend import Array, device_of, to_numpy, xp
+from tinygrad7.backend import Array, device_of, to_numpy, writable_array, xp
 from tinygrad7.context import Setting
 from tinygrad7.grad import gradients
 from tinygrad7.messages import user_line
@@ -81,9 +81,9 @@ def check_at(where: str, f: Callable[..., Any], inputs: tuple[Any, ...], order: 
     problem = Problem(f, inputs)
     if not problem.values:
         raise TypeError("check_gradients: no input has a floating dtype, so there is nothing to differentiate")
-    copies = [v.copy() for v in problem.arrays]
+    copies = [v.copy() for v in problem.arrays()]
     point = [v.astype(np.float64) for v in problem.values]
-    _check_repeatable(problem, point)
+    _check_repeatable(problem, point, copies, where)
 
     kink: Kink | None = None
     flat: Flat = problem.flat
@@ -131,9 +131,19 @@ def _report(problem: Problem, found: Mismatch, point: list[Array], level: int, w
     return "\n".join(lines)
 
 
-def _check_repeatable(problem: Problem, point: list[Array]) -> None:
-    first, second = (evaluate(problem.flat, point, record=False) for _ in range(2))
-    for a, b in zip(first, second, strict=True):
+def _check_repeatable(problem: Problem, point: list[Array], copies: list[Array], where: str) -> None:
+    """That the function gives finite values, twice the same, and writes into nothing that it is given."""
+    with Setting(recording=True):
+        xs = variables(point)
+        first = [writable_array(y._value) for y in problem.flat(xs)]
+    leaves: list[Any] = [x._node for x in xs]
+    written = [name for leaf, name in zip(leaves, problem.names, strict=True) if leaf.stamp]
+    if written:
+        raise GradientError(
+            f"check_gradients: the function writes into input {', '.join(written)} (t.assign)\n  checked at {where}"
+        )
+    _check_unmutated(problem, copies, where)
+    for a, b in zip(first, evaluate(problem.flat, point, record=False), strict=True):
         if not np.array_equal(to_numpy(a), to_numpy(b), equal_nan=True):
             raise ValueError(
                 "check_gradients: two calls with the same inputs give different values; pass the function a fixed seed "
@@ -148,12 +158,6 @@ def _check_own_precision(problem: Problem, bars: list[Array], point: list[Array]
     with Setting(recording=True):
         xs = variables(problem.values)
         ys = problem.flat(xs)
-        leaves: list[Any] = [x._node for x in xs]
-        written = [name for leaf, name in zip(leaves, problem.names, strict=True) if leaf.stamp]
-        if written:
-            raise GradientError(
-                f"check_gradients: the function writes into input {', '.join(written)} (t.assign)\n  checked at {where}"
-            )
         own_bars = [b.astype(y.dtype) for b, y in zip(bars, ys, strict=True)]
         live = [y for y in ys if y._node is not None]
         if not live:
@@ -203,7 +207,7 @@ def _compare(low: np.ndarray, exact: np.ndarray, name: str, where: str) -> None:
 
 
 def _check_unmutated(problem: Problem, copies: list[Array], where: str) -> None:
-    for value, copy, name in zip(problem.arrays, copies, problem.array_names, strict=True):
+    for value, copy, name in zip(problem.arrays(), copies, problem.array_names, strict=True):
         if not np.array_equal(to_numpy(value), to_numpy(copy), equal_nan=value.dtype.kind == "f"):
             raise GradientError(f"check_gradients: the value of input {name} was changed\n  checked at {where}")
 

@@ -18,10 +18,10 @@ def given_gradients(f: Callable[..., Any] | None = None, *, order: int = 2, **in
     """A test that checks the gradients of ``f`` at inputs that Hypothesis draws, one strategy an argument.
 
     In one line, ``test_product = given_gradients(tg.multiply, x=arrays(), y=arrays((1,)))``: ``f`` is called as
-    ``f(x, y)`` in the order written, or by name where the names are those of its first parameters. As a decorator,
+    ``f(x, y)`` in the order written, or by name where it has parameters of these names. As a decorator,
     ``@given_gradients(x=arrays())`` checks the function under it; ``@given_gradients(f, x=arrays())`` checks ``f`` and
-    then runs the function under it, which may assert more about the inputs. Hypothesis's ``settings`` and ``example``
-    go above it.
+    then runs the function under it, which may assert more about the inputs. What that function takes beside the inputs
+    comes from pytest: fixtures, parameters. Hypothesis's ``settings`` and ``example`` go above it.
     """
     if not inputs:
         raise TypeError("given_gradients: give a strategy for each input, as in given_gradients(f, x=arrays())")
@@ -38,27 +38,33 @@ class _Unnamed:
     def __init__(self, f: Callable[..., Any], order: int, inputs: dict[str, Any]) -> None:
         self.f, self.order, self.inputs = f, order, inputs
         self.where = user_line()
-        names = list(inspect.signature(f).parameters)[_is_method(f) :][: len(inputs)]
-        self.names = names if set(names) == set(inputs) else list(inputs)
+        asked = list(inspect.signature(f).parameters)[_is_method(f) :]
+        named = [name for name in asked if name in inputs]
+        known = set(named) == set(inputs)
+        self.names = named if known else list(inputs)
+        self.by_name = known and named != asked[: len(named)]
 
     def test(self, named: Callable[..., Any] | None = None, also: Callable[..., Any] | None = None) -> Any:
-        """The test, called as ``named``; ``also`` runs after each check."""
+        """The test, called as ``named``; ``also`` runs after each check. What ``named`` takes beside the inputs comes
+        from pytest."""
         method = named is not None and _is_method(named)
+        asked = inspect.signature(named).parameters if named is not None else {}
+        beside = [name for name, p in asked.items() if name not in self.inputs and _from_pytest(p)]
 
         def check(*instance: Any, **drawn: Any) -> None:
             instance = (drawn.pop("self"),) if method and "self" in drawn else instance
-            f = functools.partial(self.f, *instance) if _is_method(self.f) else self.f
+            fixtures = {name: drawn.pop(name) for name in beside}
+            f = self._function(instance, {} if also is not None else fixtures)
             check_at(self.where, f, tuple([drawn[name] for name in self.names]), self.order)
             if also is not None:
-                wanted = inspect.signature(also).parameters
-                also(*instance, **{name: value for name, value in drawn.items() if name in wanted})
+                also(*instance, **{name: value for name, value in drawn.items() if name in asked}, **fixtures)
 
         owner = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)] if method else []
-        parameters = owner + [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in self.inputs]
+        parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in (*self.inputs, *beside)]
         if named is not None:
             functools.update_wrapper(check, named)
             del check.__wrapped__  # type: ignore[attr-defined]
-        check.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        check.__signature__ = inspect.Signature(owner + parameters)  # type: ignore[attr-defined]
         drawn_check = given(**self.inputs)(check)
         if named is not None:
             return drawn_check
@@ -66,11 +72,37 @@ class _Unnamed:
         @functools.wraps(drawn_check)
         def run(given: Any = None) -> Any:
             """A test by itself, in a class too (``given`` is its instance), and a decorator (of a function)."""
-            return self.test(given, also=given) if inspect.isfunction(given) else drawn_check()
+            if inspect.isfunction(given):
+                return self.test(given, also=given)
+            told = {key: value for key, value in vars(run).items() if key.startswith(_TOLD)}
+            vars(drawn_check).update(told)  # by ``settings``, ``example`` or ``seed`` above it
+            return drawn_check()
 
         run.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
         run.hypothesis = drawn_check.hypothesis  # type: ignore[attr-defined]
         return run
+
+    def _function(self, instance: tuple[Any, ...], fixtures: dict[str, Any]) -> Callable[..., Any]:
+        """What is checked, of the drawn inputs alone."""
+        f = functools.partial(self.f, *instance) if _is_method(self.f) else self.f
+        if not (fixtures or self.by_name):
+            return f
+
+        def of_inputs(*values: Any) -> Any:
+            return f(**dict(zip(self.names, values, strict=True)), **fixtures)
+
+        inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in self.names]
+        of_inputs.__signature__ = inspect.Signature(inputs)  # type: ignore[attr-defined]
+        return of_inputs
+
+
+_TOLD = ("_hypothesis_internal_", "hypothesis_explicit_")  # what Hypothesis notes on a test
+
+
+def _from_pytest(parameter: inspect.Parameter) -> bool:
+    """Whether a test's argument is a fixture or a parameter of pytest's: it has a name and no default."""
+    by_name = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    return by_name and parameter.default is parameter.empty and parameter.name != "self"
 
 
 def _is_method(f: Callable[..., Any]) -> bool:

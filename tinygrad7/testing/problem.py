@@ -12,7 +12,7 @@ from tinygrad7.backend import Array, device_of, is_array, to_device, to_numpy, w
 from tinygrad7.context import STATE, Setting
 from tinygrad7.grad import gradients
 from tinygrad7.node import Leaf
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import Tensor, value_of
 from tinygrad7.tree import leaves, rebuild
 from tinygrad7.walk import on_the_way, reachable
 
@@ -27,8 +27,8 @@ def floating(value: Any) -> bool:
 class Problem:
     """``f`` and the point at which to check it.
 
-    ``values``: the floating inputs, one array each, in order; ``names`` what messages call them; ``arrays`` all arrays
-    that were given, which must stay as they are. ``flat`` takes a tensor for each of ``values``, puts the inputs
+    ``values``: the floating inputs, one array each, in order; ``names`` what messages call them; ``arrays()`` what all
+    that were given hold, which must stay as it is. ``flat`` takes a tensor for each of ``values``, puts the inputs
     together again, and gives the floating outputs of ``f``.
     """
 
@@ -40,8 +40,11 @@ class Problem:
         self.names = [names[i] for i in self.places]
         self.values = [_array(self.given[i]) for i in self.places]
         here = [i for i, value in enumerate(self.given) if isinstance(value, Tensor) or is_array(value)]
-        self.arrays = [self.given[i]._value if isinstance(self.given[i], Tensor) else self.given[i] for i in here]
         self.array_names = [names[i] for i in here]
+
+    def arrays(self) -> list[Array]:
+        """The arrays that were given, and those that the given tensors hold now."""
+        return [value_of(value) for value in self.given if isinstance(value, Tensor) or is_array(value)]
 
     def flat(self, tensors: list[Tensor]) -> list[Tensor]:
         values = list(self.given)

@@ -21,6 +21,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_ONE_BY_ONE = 500  # elements that are drawn and shrink by themselves: Hypothesis has room for about a thousand
+
+
 class HypothesisPick:
     """Decisions that Hypothesis makes (``tinygrad7.domains.Pick``), so that examples are remembered and shrink."""
 
@@ -47,17 +50,32 @@ class HypothesisPick:
         *,
         away: tuple[float, ...] = (),
         distinct: bool = False,
+        dtype: Any = np.float64,
     ) -> np.ndarray:
-        """Values on a grid that float16 holds exactly, so that one example serves every dtype."""
+        """Values on a grid that float16 holds exactly, so that one example serves every dtype; a finer one only where
+        so many must be ``distinct``."""
         count = math.prod(shape)
-        values = grid(low, high, tuple(away), 2 * count if distinct else 64)
-        places = st.lists(st.integers(0, len(values) - 1), min_size=count, max_size=count, unique=distinct)
-        return values[np.array(self.draw(places), np.intp)].reshape(shape)
+        values = grid(low, high, tuple(away), 2 * count if distinct else 64).astype(dtype)
+        if distinct:
+            _, first = np.unique(values, return_index=True)
+            values = values[np.sort(first)]  # of values that are one in this dtype, the simplest
+            if len(values) < count:
+                raise ValueError(
+                    f"arrays: {values.dtype} has {len(values)} of these values between {low} and {high}, and {count} "
+                    f"for shape {shape} cannot be distinct"
+                )
+        return values[self._numbers(count, 0, len(values) - 1, distinct)].reshape(shape)
 
     def integers(self, shape: Shape, low: int, high: int) -> np.ndarray:
-        count = math.prod(shape)
-        values = self.draw(st.lists(st.integers(low, high), min_size=count, max_size=count))
-        return np.array(values, np.int64).reshape(shape)
+        return self._numbers(math.prod(shape), low, high).reshape(shape)
+
+    def _numbers(self, count: int, low: int, high: int, distinct: bool = False) -> np.ndarray:
+        """``count`` whole numbers, drawn one by one; those of large arrays together, from a seed."""
+        if count > _ONE_BY_ONE:
+            rng = np.random.default_rng(self.integer(0, 2**32 - 1))
+            return np.add(low, rng.choice(high - low + 1, count, replace=not distinct), dtype=np.int64)
+        numbers = st.lists(st.integers(low, high), min_size=count, max_size=count, unique=distinct)
+        return np.array(self.draw(numbers), np.int64)
 
     def broadcastable(self, count: int) -> tuple[Shape, ...]:
         return _broadcastable(self, count)
@@ -80,6 +98,8 @@ def _shape(pick: HypothesisPick, shape: Any) -> Shape:
 @st.composite
 def shapes(draw: st.DrawFn, min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> Shape:
     """Shapes; ``min_side=0`` for empty ones too."""
+    if min_side < 0:
+        raise ValueError(f"shapes: min_side={min_side}: an axis has 0 elements or more")
     return HypothesisPick(draw).shape(min_dims, max_dims, min_side, max_side)
 
 
@@ -97,7 +117,7 @@ def arrays(
     """Floating arrays with values between ``low`` and ``high``, none within 0.1 of ``away``, all different if
     ``distinct``. ``shape``: a shape or a strategy for shapes; any small one unless given."""
     pick = HypothesisPick(draw)
-    return pick.array(_shape(pick, shape), low, high, away=away, distinct=distinct).astype(dtype)
+    return pick.array(_shape(pick, shape), low, high, away=away, distinct=distinct, dtype=dtype)
 
 
 def tensors(shape: Any = None, low: float = -3.0, high: float = 3.0, **keywords: Any) -> st.SearchStrategy[Tensor]:
