@@ -66,5 +66,6 @@ def test_the_command_line() -> None:
         check=True,
     )
     assert "no-grad" in done.stdout and "≤ 3.5 × numpy" in done.stdout
+    assert "on cpu" in done.stdout
     wrong = subprocess.run([sys.executable, "-m", "tests.benchmarks", "nonsense"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "unknown: nonsense" in wrong.stderr

@@ -201,3 +201,6 @@ WORKS = {
     "conv": _conv,
     "elementwise": _elementwise,
 }
+
+
+on = tg.device

@@ -222,3 +222,9 @@ WORKS = {
 
 def threads(count: int) -> None:
     torch.set_num_threads(count)
+
+
+def on(device: str) -> torch.device:
+    """Where tensors and layers are made, as a context; products are in float32 there, as they are on a host."""
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device(device)

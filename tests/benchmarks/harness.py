@@ -21,11 +21,11 @@ def installed(engine: str) -> bool:
 class Worker:
     """An engine's process."""
 
-    def __init__(self, engine: str, threads: int) -> None:
+    def __init__(self, engine: str, threads: int, device: str = "cpu") -> None:
         count = str(threads)
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), count)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.worker", engine, count],
+            [sys.executable, "-m", "tests.benchmarks.worker", engine, count, device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
