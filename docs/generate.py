@@ -22,6 +22,7 @@ from tinygrad7.tensor import Tensor  # noqa: E402
 
 TITLES = {
     "elementwise": "Element by element",
+    "activation": "Activations",
     "trigonometry": "Trigonometry",
     "compare": "Comparisons",
     "shape": "The same elements, elsewhere",

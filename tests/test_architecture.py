@@ -29,7 +29,7 @@ LAYERS = [
     ["random"],
     ["ops.axes", "ops.create", "ops.erf", "ops.trigonometry"],
     ["ops.elementwise"],
-    ["ops.compare", "ops.shape"],
+    ["ops.activation", "ops.compare", "ops.shape"],
     ["ops.convert", "ops.indexing"],
     ["ops.reduce"],
     ["ops.linalg"],

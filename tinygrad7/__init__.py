@@ -20,6 +20,7 @@ from tinygrad7.messages import AnomalyError, ShapeError
 from tinygrad7.names import instead as _instead
 from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
 from tinygrad7.ops import numpy_names as _numpy_names
+from tinygrad7.ops.activation import elu, erf, gelu, leaky_relu, relu, sigmoid, silu, softplus
 from tinygrad7.ops.compare import allclose, array_equal, isclose
 from tinygrad7.ops.convert import astype, copy
 from tinygrad7.ops.create import arange, eye, full, normal, ones, ones_like, uniform, zeros, zeros_like
@@ -28,12 +29,8 @@ from tinygrad7.ops.elementwise import (
     add,
     clip,
     divide,
-    elu,
-    erf,
     exp,
     expm1,
-    gelu,
-    leaky_relu,
     log,
     log1p,
     maximum,
@@ -41,11 +38,7 @@ from tinygrad7.ops.elementwise import (
     multiply,
     negative,
     power,
-    relu,
-    sigmoid,
     sign,
-    silu,
-    softplus,
     sqrt,
     square,
     subtract,

@@ -18,7 +18,7 @@ def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:
     if hasattr(value, "_node"):
         raise TypeError("expected an array, got a tensor")
     if not is_array(value):
-        value = _from_python(value, dtype)
+        value = from_python(value, dtype)
     if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
         check_dtype(value.dtype)
     if type(value) is not np.ndarray and isinstance(value, np.ndarray):
@@ -41,7 +41,7 @@ def _plain_array(value: np.ndarray) -> np.ndarray:
     return np.asarray(value)
 
 
-def _from_python(value: Any, dtype: Any = None) -> np.ndarray:
+def from_python(value: Any, dtype: Any = None) -> np.ndarray:
     """Numbers and nested lists of them, floats in the default dtype unless one is given; may hold constant tensors."""
     try:
         array = np.asarray(value)

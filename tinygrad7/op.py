@@ -74,6 +74,10 @@ class Op:
                 self.right = plan
         return plan
 
+    def places(self, count: int) -> list[int]:
+        """Where, in a call with ``count`` positional arguments, those stand that can have a gradient."""
+        return list(range(count)) if self.variadic else [i for i in self.tensors if i < count]
+
     def forget_plans(self) -> None:
         """New rules: plans made for the old ones are void."""
         self.plans.clear()

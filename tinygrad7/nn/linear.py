@@ -7,7 +7,8 @@ from typing import Any
 
 from tinygrad7.nn import init
 from tinygrad7.nn.module import Layer, Parameter
-from tinygrad7.ops import elementwise as ops
+from tinygrad7.ops.activation import gelu, relu, sigmoid
+from tinygrad7.ops.elementwise import tanh
 from tinygrad7.ops.layers import _linear, dropout
 from tinygrad7.ops.linalg import embedding
 from tinygrad7.ops.shape import _reshape, shape_of
@@ -91,29 +92,29 @@ class ReLU(Layer):
     """Rectifier.   y = max(x, 0)      x̄ = ȳ [x > 0]"""
 
     def forward(self, x: Any) -> Any:
-        return ops.relu(x)
+        return relu(x)
 
 
 class Tanh(Layer):
     """Hyperbolic tangent.   y = tanh x      x̄ = ȳ (1 − y²)"""
 
     def forward(self, x: Any) -> Any:
-        return ops.tanh(x)
+        return tanh(x)
 
 
 class Sigmoid(Layer):
     """Logistic function.   y = 1 / (1 + e⁻ˣ)      x̄ = ȳ y (1 − y)"""
 
     def forward(self, x: Any) -> Any:
-        return ops.sigmoid(x)
+        return sigmoid(x)
 
 
 class GELU(Layer):
     """Gaussian error linear unit.   y = x Φ(x)      (``approximate="tanh"``: the common approximation)"""
 
     def __init__(self, approximate: str = "none") -> None:
-        ops.gelu(0.0, approximate)  # refuses an unknown approximation here
+        gelu(0.0, approximate)  # refuses an unknown approximation here
         self.approximate = approximate
 
     def forward(self, x: Any) -> Any:
-        return ops.gelu(x, self.approximate)
+        return gelu(x, self.approximate)

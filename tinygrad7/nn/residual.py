@@ -14,7 +14,8 @@ from tinygrad7.nn.conv import Conv2d
 from tinygrad7.nn.module import Layer, Module, Parameter, check_array
 from tinygrad7.nn.norm import BatchNorm2d
 from tinygrad7.nn.sequential import Sequential
-from tinygrad7.ops.elementwise import relu, tanh
+from tinygrad7.ops.activation import relu
+from tinygrad7.ops.elementwise import tanh
 from tinygrad7.ops.layers import _linear
 from tinygrad7.ops.shape import shape_of
 from tinygrad7.random import generator

@@ -15,7 +15,7 @@ from tinygrad7.nn.recurrent import GRU, LSTM, RNN, Recurrent
 from tinygrad7.ops.loss import cross_entropy
 from tinygrad7.ops.shape import shape_of
 from tinygrad7.random import generator
-from tinygrad7.tensor import Tensor
+from tinygrad7.tensor import value_of
 
 CELLS: dict[str, type[Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
@@ -124,4 +124,4 @@ class EncoderDecoder(Module):
 
 
 def _host(value: Any) -> np.ndarray:
-    return to_numpy(value._value) if isinstance(value, Tensor) else np.asarray(to_numpy(value))
+    return to_numpy(value_of(value))

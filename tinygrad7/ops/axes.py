@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad7.messages import OUT_OF_BOUNDS, ShapeError
 
 
-def _normal_axes(axis: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+def normal_axes(axis: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """One axis or several as a tuple of non-negative numbers; raises for one that is not there or comes twice."""
     try:
         axes = tuple([operator.index(a) for a in (axis if isinstance(axis, tuple | list) else (axis,))])
@@ -26,7 +26,7 @@ def _normal_axes(axis: Any, shape: tuple[int, ...], name: str) -> tuple[int, ...
     return normal
 
 
-def _pairs(value: Any, shape: tuple[int, ...], name: str, kinds: str, what: str) -> tuple[tuple[Any, Any], ...]:
+def pair_per_axis(value: Any, shape: tuple[int, ...], name: str, kinds: str, what: str) -> tuple[tuple[Any, Any], ...]:
     """A number, a pair (before, after), or a pair for each axis of ``shape``, as the last of these."""
     forms = "give a number, a pair (before, after), or a pair for each axis"
     try:

@@ -10,7 +10,7 @@ from tinygrad7.backend import to_device, writable_array
 from tinygrad7.context import check_dtype
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
-from tinygrad7.ops.shape import _indexable
+from tinygrad7.ops.shape import indexable
 from tinygrad7.tensor import Tensor
 
 
@@ -33,7 +33,7 @@ def astype(x: Any, dtype: Any) -> Any:
     dtype = check_dtype(dtype)
     if isinstance(x, Tensor) and dtype.kind != "f":
         return Tensor(x._value.astype(dtype))
-    return _astype(_indexable(x), dtype)
+    return _astype(indexable(x), dtype)
 
 
 def _transfer_domain(pick: Pick) -> Call:
@@ -53,5 +53,5 @@ Tensor._transfer = lambda self, there: _transfer(self, there, self.device)  # ty
 @function(method=False)
 def copy(x: Any) -> Any:
     """The same value as a new tensor, through which gradients reach x."""
-    x = _indexable(x)
+    x = indexable(x)
     return _astype(x, x.dtype)

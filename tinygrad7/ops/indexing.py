@@ -12,7 +12,7 @@ from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError, told
-from tinygrad7.ops.axes import _normal_axes
+from tinygrad7.ops.axes import normal_axes
 from tinygrad7.ops.shape import _reshape, broadcast_to, ndim_of, shape_of
 from tinygrad7.tensor import Tensor, value_of
 
@@ -34,7 +34,7 @@ def _getitem(x: Any, index: Any) -> Any:
     return x[index]
 
 
-def _add_at(buffer: Array, g: Array, index: Any) -> None:
+def add_at(buffer: Array, g: Array, index: Any) -> None:
     """buffer[index] += g, counting repeated indices as often as they occur."""
     if _is_basic(index):
         buffer[index] += g
@@ -58,18 +58,18 @@ def _scatter_domain(pick: Pick) -> Call:
 def _scatter(x: Any, index: Any, shape: Any) -> Any:
     """Zeros of ``shape`` with x added at the index.   y[index] += x      x̄ = ȳ[index]"""
     y = xp(x).zeros(shape, x.dtype)
-    _add_at(y, xp(x).broadcast_to(x, y[index].shape), index)  # add.at itself crashes on values that do not fit
+    add_at(y, xp(x).broadcast_to(x, y[index].shape), index)  # add.at itself crashes on values that do not fit
     return y
 
 
 _scatter.vjp(x=lambda g, index: g[index])
 _getitem.vjp(
     x=lambda g, index, x_shape: _scatter(g, index, x_shape),
-    into={"x": lambda buffer, g, index, x_shape: _add_at(buffer, g, index)},
+    into={"x": lambda buffer, g, index, x_shape: add_at(buffer, g, index)},
 )
 
 
-def _clean_index(index: Any, x: Any) -> Any:
+def clean_index(index: Any, x: Any) -> Any:
     """An index into x with lists made arrays, tensors unwrapped, and arrays copied to where x is."""
     return _placed(_plain_index(index), x)
 
@@ -123,7 +123,7 @@ def _check_reach(parts: tuple[Any, ...], shape: tuple[int, ...]) -> None:
 @function(method="__getitem__")
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``, NumPy's basic and advanced indexing (numbers, slices, None, ..., integer and boolean arrays)."""
-    return _getitem(x, index if type(index) in _BASIC else _clean_index(index, x))
+    return _getitem(x, index if type(index) in _BASIC else clean_index(index, x))
 
 
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
@@ -138,7 +138,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
         raise IndexError("take: indices are integers, not booleans; x[mask] chooses by a mask")
     if axis is None:
         return _picked("take", _reshape(x, -1), indices)
-    (axis,) = _normal_axes(axis, shape_of(x), "take")
+    (axis,) = normal_axes(axis, shape_of(x), "take")
     return _picked("take", x, (slice(None),) * axis + (indices,))
 
 
@@ -157,7 +157,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
             )
         return _picked("take_along_axis", _reshape(x, -1), indices)
     ndim = ndim_of(x)
-    (axis,) = _normal_axes(axis, shape_of(x), "take_along_axis")
+    (axis,) = normal_axes(axis, shape_of(x), "take_along_axis")
     if indices.ndim != ndim:
         raise ValueError(f"take_along_axis: indices have {indices.ndim} dimension(s), x has {ndim}; they must be equal")
     rest = [_without(shape_of(x), axis), _without(indices.shape, axis)]

@@ -12,16 +12,16 @@ from tinygrad7.backend import device_of, device_only, is_array, numbers, to_devi
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
-from tinygrad7.ops.axes import _normal_axes
+from tinygrad7.ops.axes import normal_axes
 from tinygrad7.ops.elementwise import multiply
-from tinygrad7.ops.indexing import _add_at, _clean_index, _scatter
+from tinygrad7.ops.indexing import _scatter, add_at, clean_index
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.ops.shape import (
-    _indexable,
     _reshape,
     _transpose,
     broadcast_to,
     expand_dims,
+    indexable,
     ndim_of,
     shape_of,
     swapaxes,
@@ -96,7 +96,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     if isinstance(axes, int | np.integer):
         axes = (range(-int(axes), 0), range(int(axes)))
     left, right = (
-        _normal_axes(tuple(x) if isinstance(x, range | list | tuple) else x, shape, "tensordot")
+        normal_axes(tuple(x) if isinstance(x, range | list | tuple) else x, shape, "tensordot")
         for x, shape in zip(axes, (a_shape, b_shape), strict=True)
     )
     if [a_shape[i] for i in left] != [b_shape[i] for i in right]:
@@ -153,7 +153,7 @@ def _einsum_rule(g: Any, index: int, operands: Any, operands_shape: Any, subscri
     if len(unique) == len(mine):
         return spread
     grids = np.indices([sizes[c] for c in unique], sparse=True)
-    return _scatter(spread, _clean_index(tuple([grids[unique.index(c)] for c in mine]), spread), shape)
+    return _scatter(spread, clean_index(tuple([grids[unique.index(c)] for c in mine]), spread), shape)
 
 
 def _explicit(subscripts: str, shapes: Any) -> tuple[list[str], str]:
@@ -182,7 +182,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     count = subscripts.partition("->")[0].count(",") + 1
     if count != len(operands):
         raise ShapeError(f"einsum: {subscripts!r} names {count} operand(s), {len(operands)} are given")
-    operands = tuple(map(_indexable, operands))
+    operands = tuple(map(indexable, operands))
     _check_sizes(subscripts, [shape_of(x) for x in operands])
     return _einsum(*operands, subscripts=subscripts)
 
@@ -213,7 +213,7 @@ def _embedding(weight: Any, indices: Any) -> Any:
 
 _embedding.vjp(
     weight=lambda g, indices, weight_shape: _scatter(g, indices, weight_shape),
-    into={"weight": lambda buffer, g, indices, weight_shape: _add_at(buffer, g, indices)},
+    into={"weight": lambda buffer, g, indices, weight_shape: add_at(buffer, g, indices)},
 )
 
 

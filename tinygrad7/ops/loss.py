@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.arrays import _from_python, as_array
+from tinygrad7.arrays import as_array, from_python
 from tinygrad7.backend import Array, device_of, is_array, numbers, to_device, xp
 from tinygrad7.declare import primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError, told
-from tinygrad7.ops.elementwise import abs, relu, softplus, square, where
+from tinygrad7.ops.activation import relu, softplus
+from tinygrad7.ops.elementwise import abs, square, where
 from tinygrad7.ops.indexing import take_along_axis
-from tinygrad7.ops.reduce import log_softmax, mean, narrow, sum, wide
+from tinygrad7.ops.reduce import log_softmax, mean, sum, wide
 from tinygrad7.tensor import Tensor, value_of
 
 
@@ -40,7 +41,7 @@ def _beside(value: Any, x: Any, name: str, what: str) -> tuple[Array, Array]:
     A tensor that lives elsewhere raises."""
     place = device_of(value_of(x))
     if not isinstance(value, Tensor):
-        plain = value if is_array(value) else told(name, lambda value: _from_python(value, np.float64), value)
+        plain = value if is_array(value) else told(name, lambda value: from_python(value, np.float64), value)
         given = told(name, lambda value: as_array(value, device=device_of(value)), plain)
         return given, to_device(given, place)
     if value.device != place:
@@ -80,14 +81,13 @@ def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mea
         loss = -sum(where(none, 0, targets * where(none, 0, log_p)), -1)
     if mask is not None:
         loss = where(mask != 0, loss * mask, 0)
-    if reduction == "mean" and mask is not None:
-        return narrow(sum(loss) / _rows(mask), logits)
-    return narrow(_reduced(loss, reduction), logits)
+    kept = sum(loss) / _rows(mask, loss) if reduction == "mean" and mask is not None else _reduced(loss, reduction)
+    return kept if kept.dtype == logits.dtype else kept.astype(logits.dtype)
 
 
-def _rows(mask: Array) -> Array:
-    """How many rows a mask keeps: a 0-d array, which the host need not wait for."""
-    return wide(mask).sum()
+def _rows(mask: Array, loss: Any) -> Array:
+    """How many rows a mask keeps, in the dtype of the losses: a 0-d array, which the host need not wait for."""
+    return mask.sum(dtype=loss.dtype)
 
 
 @primitive(
@@ -116,7 +116,7 @@ def _cross_entropy(logits: Any, targets: Any, mask: Any = None, reduction: str =
         loss = m.where(mask != 0, loss * mask, 0)
     rows: Any = 1.0
     if reduction == "mean":
-        rows = float(loss.size) if mask is None else _rows(mask)
+        rows = float(loss.size) if mask is None else _rows(mask, loss)
     if reduction != "none":
         loss = loss.sum() / rows
     return loss.astype(logits.dtype, copy=False), (e, total, rows)
@@ -154,11 +154,11 @@ _cross_entropy.joint_vjp(_cross_entropy_rule)
 def cross_entropy(logits: Any, targets: Any, *, mask: Any = None, reduction: str = "mean") -> Any:
     """Cross-entropy of a softmax, in nats.   y = mean of ln Σ e^z − z_t      z̄ = ȳ (softmax z − onehot t) / rows
 
-    ``logits`` (..., C), classes last. ``targets``: integers (...) in [0, C), or probabilities (..., C). ``mask`` (...):
-    rows where it is 0 count neither in value nor in gradient, and their targets may be anything; the mean is over
-    the others. ``reduction``: 'mean', 'sum', or 'none' for a loss a row. Raises ``ShapeError`` for targets or a mask of
-    another shape, ``IndexError`` for a class outside, ``ValueError`` for an empty batch, a mask that keeps nothing, or
-    one with negative numbers, infinities or NaN.
+    ``logits`` (..., C), classes last; the loss has their dtype. ``targets``: integers (...) in [0, C), or probabilities
+    (..., C). ``mask`` (...): rows where it is 0 count neither in value nor in gradient, and their targets may be
+    anything; the mean is over the others. ``reduction``: 'mean', 'sum', or 'none' for a loss a row. Raises
+    ``ShapeError`` for targets or a mask of another shape, ``IndexError`` for a class outside, ``ValueError`` for an
+    empty batch, a mask that keeps nothing, or one with negative numbers, infinities or NaN.
     """
     _check_reduction("cross_entropy", reduction)
     logits = _floating(logits, "cross_entropy", "logits")

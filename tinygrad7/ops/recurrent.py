@@ -18,7 +18,8 @@ from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops import recurrent_cuda as on_cuda
 from tinygrad7.ops import recurrent_kernels as kernels
-from tinygrad7.ops.elementwise import relu, sigmoid, tanh, where
+from tinygrad7.ops.activation import relu, sigmoid
+from tinygrad7.ops.elementwise import tanh, where
 from tinygrad7.ops.shape import shape_of, split, stack, unstack
 from tinygrad7.tape import constant
 from tinygrad7.tensor import Tensor
@@ -194,7 +195,7 @@ def rnn(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any = None, *,
     nonlinearity: str = "tanh", lengths: Any = None, reverse: bool = False, unroll: bool = False,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """A plain recurrent net over a sequence.   z_t = W_ih x_t + W_hh h_{t−1} + b,   h_t = φ(z_t)
+    """A plain recurrent net over a sequence.   z_t = W_ih x_t + W_hh h_{t−1} + b   h_t = φ(z_t)
 
     h̄_t = ȳ_t + W_hhᵀ z̄_{t+1}, z̄_t = φ'(z_t) h̄_t. x (T, B, I), h0 (B, H) or None for zeros, w_ih (H, I), w_hh (H, H),
     b (H) or None; gives y (T, B, H) and the final h. ``nonlinearity``: "tanh" or "relu". ``lengths`` (B): where each
@@ -217,7 +218,7 @@ def lstm(
     x: Any, state: Any, w_ih: Any, w_hh: Any, b: Any = None, *,
     lengths: Any = None, reverse: bool = False, unroll: bool = False,
 ) -> tuple[Any, tuple[Any, Any]]:  # fmt: skip
-    """Long short-term memory over a sequence.   c_t = f c_{t−1} + i g,   h_t = o tanh c_t
+    """Long short-term memory over a sequence.   c_t = f c_{t−1} + i g   h_t = o tanh c_t
 
     i, f, o = σ(·) and g = tanh(·) are the four parts, in this order, of W_ih x_t + W_hh h_{t−1} + b.
     c̄_t = f_{t+1} c̄_{t+1} + h̄_t o (1 − tanh² c_t). x (T, B, I), state (h0, c0) each (B, H) or None for zeros,

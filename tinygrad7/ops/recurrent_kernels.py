@@ -50,16 +50,18 @@ def common_dtype(*operands: Array | None) -> Any:
 
 
 class Kept(NamedTuple):
-    """What forward leaves for backward. ``x`` and ``hs`` (T+1, B, H; the first state before them) in the order run."""
+    """What forward leaves for backward. ``x`` and ``hs`` (T+1, B, H; the first state before them) in the order run.
+
+    ``candidates`` are the GRU's; ``how`` is whether a plain net rectifies, or the LSTM's functions of one step."""
 
     x: Array
     hs: Array
     gates: Any
-    cells: Any
+    candidates: Any
     off: Array | None
     lengths: Array | None
     reverse: bool
-    step: Any
+    how: Any
 
 
 def _prepare(x: Array, h0: Array, lengths: Any, reverse: bool, dtype: Any) -> tuple[Array, Array, Array | None]:
@@ -137,7 +139,7 @@ def rnn_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> li
     m = xp(gy)
     hs, off = kept.hs, kept.off
     gy = turn(gy, kept.lengths, kept.reverse)
-    if kept.step:
+    if kept.how:
         dz = (hs[1:] > 0).astype(hs.dtype)
     else:
         dz = hs[1:] * hs[1:]
@@ -260,7 +262,7 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
     """h̄_t = ȳ_t + W_hhᵀ z̄_{t+1};   c̄_t = f_{t+1} c̄_{t+1} + h̄_t o (1 − tanh² c_t);   z̄ from these, gate by gate."""
     gy, gh, gc = g
     m = xp(gy)
-    x, hs, gates, off, step = kept.x, kept.hs, kept.gates, kept.off, kept.step
+    x, hs, gates, off, step = kept.x, kept.hs, kept.gates, kept.off, kept.how
     _, _, hidden, batch = gates.shape
     steps, dtype = len(x), gates.dtype
     gy = turn(gy, kept.lengths, kept.reverse).transpose(0, 2, 1)
@@ -317,7 +319,7 @@ def lstm_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> l
 def gru_forward(
     x: Array, h0: Array, w_ih: Array, w_hh: Array, b: Array | None, b_hn: Array | None, lengths: Any, reverse: bool
 ) -> tuple[tuple[Array, Array], Kept]:
-    """Rows throughout. ``gates`` keeps (r, z, n) of every step, ``cells`` the candidate's recurrent part."""
+    """Rows throughout. ``gates`` keeps (r, z, n) of every step, ``candidates`` their recurrent part."""
     m = xp(x)
     dtype = common_dtype(x, h0, w_ih, w_hh, b, b_hn)
     x, hs, off = _prepare(x, h0, lengths, reverse, dtype)
@@ -361,7 +363,7 @@ def gru_backward(g: Any, w_ih: Array, w_hh: Array, kept: Kept, needs: Any) -> li
     r, z, n = (gates[..., k * hidden : (k + 1) * hidden] for k in range(3))
     dz = m.empty(gates.shape, gates.dtype)
     by_n = (1 - z) * (1 - n * n)  # ∂h'/∂(the candidate's pre-activation)
-    dz[..., :hidden] = kept.cells * r * (1 - r)
+    dz[..., :hidden] = kept.candidates * r * (1 - r)
     dz[..., hidden : 2 * hidden] = (hs[:-1] - n) * z * (1 - z)
     dh, passed = gh.astype(gates.dtype), None
     inner = m.empty((steps, batch, hidden), gates.dtype)

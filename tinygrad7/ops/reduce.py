@@ -12,16 +12,16 @@ from tinygrad7.backend import Array, xp
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick, reduction
 from tinygrad7.messages import told
-from tinygrad7.ops.axes import _normal_axes
+from tinygrad7.ops.axes import normal_axes
 from tinygrad7.ops.elementwise import abs as absolute
 from tinygrad7.ops.elementwise import exp, where
-from tinygrad7.ops.shape import _back, _indexable, _pad, broadcast_to, flip
+from tinygrad7.ops.shape import _pad, broadcast_to, flip, indexable, inverse_order
 from tinygrad7.tensor import value_of
 
 
 def _axes(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     """The axes that a reduction over ``axis`` reduces. (A 0-d array has none, though NumPy takes 0 and −1 for it.)"""
-    return tuple(range(len(shape))) if axis is None or not shape else _normal_axes(axis, shape, "reduction")
+    return tuple(range(len(shape))) if axis is None or not shape else normal_axes(axis, shape, "reduction")
 
 
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -193,7 +193,7 @@ def _prod_rule(g: Any, x: Any, axis: Any, x_shape: tuple[int, ...]) -> Any:
     """The product of the others is that of those before and those after: no division, so zeros are no trouble."""
     axes = _axes(x_shape, axis)
     order = (*[i for i in range(len(x_shape)) if i not in axes], *axes)
-    back = _back(order)
+    back = inverse_order(order)
     rest = tuple([x_shape[i] for i in order[: len(order) - len(axes)]])
     count = math.prod(x_shape[i] for i in axes)
     rows = x.transpose(order).reshape((*rest, count))
@@ -298,8 +298,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     how many are not 0, which has no slope. x̄ = ȳ x / y for p = 2, and 0 where x = 0 (a subgradient); scaled by an
     element first, so that powers neither overflow nor vanish. Raises ``ValueError`` for another ``ord``, for the
     matrix norms that NumPy means by an ``ord`` over two axes, and for the smallest of no elements."""
-    x = floating(_indexable(x))
-    axes = tuple(range(x.ndim)) if axis is None else _normal_axes(axis, x.shape, "norm")
+    x = floating(indexable(x))
+    axes = tuple(range(x.ndim)) if axis is None else normal_axes(axis, x.shape, "norm")
     if ord is None or (ord == "fro" and len(axes) == 2):
         return _norm(x, axis, keepdims)
     if len(axes) != 1:

@@ -15,7 +15,7 @@ from tinygrad7.backend import xp, xp_of
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
-from tinygrad7.ops.axes import _normal_axes, _pairs
+from tinygrad7.ops.axes import normal_axes, pair_per_axis
 from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 
@@ -73,12 +73,12 @@ def _transpose(x: Any, axes: Any = None) -> Any:
     return xp(x).transpose(x, axes)
 
 
-def _back(axes: Any) -> Any:
+def inverse_order(axes: Any) -> Any:
     """The permutation that undoes ``axes``."""
     return axes and tuple(sorted(range(len(axes)), key=lambda i: axes[i] % len(axes)))
 
 
-_transpose.vjp(x=lambda g, axes: g.transpose(_back(axes)))
+_transpose.vjp(x=lambda g, axes: g.transpose(inverse_order(axes)))
 
 
 @function()
@@ -90,7 +90,7 @@ def transpose(x: Any, *order: Any, axes: Any = None) -> Any:
         raise ShapeError(
             f"transpose: {len(axes)} axes {tuple(axes)} for a shape {shape_of(x)} of {ndim_of(x)}; name every axis"
         )
-    return _transpose(x, None if axes is None else _normal_axes(axes, shape_of(x), "transpose"))
+    return _transpose(x, None if axes is None else normal_axes(axes, shape_of(x), "transpose"))
 
 
 def _reversed(x: Tensor) -> Any:
@@ -105,7 +105,7 @@ Tensor.T = property(_reversed)  # type: ignore[assignment]
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     order = list(range(ndim_of(x)))
-    (first,), (second,) = (_normal_axes(axis, shape_of(x), "swapaxes") for axis in (axis1, axis2))
+    (first,), (second,) = (normal_axes(axis, shape_of(x), "swapaxes") for axis in (axis1, axis2))
     order[first], order[second] = second, first
     return _transpose(x, tuple(order))
 
@@ -114,8 +114,8 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """Axes moved to other places, the others staying in order."""
     shape = shape_of(x)
-    sources = _normal_axes(source, shape, "moveaxis")
-    places = _normal_axes(destination, shape, "moveaxis")
+    sources = normal_axes(source, shape, "moveaxis")
+    places = normal_axes(destination, shape, "moveaxis")
     if len(sources) != len(places):
         raise ValueError(f"moveaxis: {len(sources)} source axes but {len(places)} destinations for shape {shape}")
     order = [axis for axis in range(len(shape)) if axis not in sources]
@@ -129,7 +129,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
     """New axes of size 1 at the places ``axis`` of the result."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
     wider = (*shape_of(x), *(1,) * count)
-    places = _normal_axes(axis, wider, "expand_dims")
+    places = normal_axes(axis, wider, "expand_dims")
     sizes = iter(shape_of(x))
     return _reshape(x, tuple([1 if i in places else next(sizes) for i in range(len(wider))]))
 
@@ -140,7 +140,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     shape = shape_of(x)
     if not shape and axis in (0, -1):  # NumPy lets a number pass for a list of one
         axis = None
-    gone = [i for i, n in enumerate(shape) if n == 1] if axis is None else _normal_axes(axis, shape, "squeeze")
+    gone = [i for i, n in enumerate(shape) if n == 1] if axis is None else normal_axes(axis, shape, "squeeze")
     if any(shape[i] != 1 for i in gone):
         raise ValueError(f"squeeze: axis {axis} of shape {shape} is not of size 1")
     return _reshape(x, tuple([n for i, n in enumerate(shape) if i not in gone]))
@@ -176,17 +176,16 @@ def _join_domain(pick: Pick) -> Call:
     a, b, c = pick.integer(1, 3), pick.integer(1, 3), pick.integer(1, 2)
     axis = pick.choice([0, 1, -1])
     shapes = [(n, 2) if axis == 0 else (2, n) for n in (a, b, c)]
-    return tuple([pick.array(s) for s in shapes]), {"axis": axis}
+    return tuple([pick.array(s) for s in shapes]), {"axis": axis, "cuts": _cuts(shapes, axis)}
 
 
 @primitive("concatenate", domain=_join_domain, method=False)
-def _concatenate(*parts: Any, axis: int, cuts: tuple[int, ...] = ()) -> Any:
+def _concatenate(*parts: Any, axis: int, cuts: tuple[int, ...]) -> Any:
     """Joined along an axis, at the places ``cuts``.   y = [x₁ … xₙ]      x̄ᵢ = the part of ȳ that came from xᵢ"""
     return xp_of(*parts).concatenate(parts, axis=axis)
 
 
-def _part_of(g: Any, index: int, axis: int, cuts: tuple[int, ...], parts_shape: Any) -> Any:
-    cuts = cuts or _cuts(parts_shape, axis)  # unless ``concatenate`` has counted them
+def _part_of(g: Any, index: int, axis: int, cuts: tuple[int, ...]) -> Any:
     return g[(slice(None),) * (axis % ndim_of(g)) + (slice(cuts[index], cuts[index + 1]),)]
 
 
@@ -262,7 +261,7 @@ _unstack.vjp(x=lambda g, axis: stack(g, axis))
 @function()
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """The slices along ``axis``, as a tuple: one op however many there are, so the way to walk over time steps."""
-    _normal_axes(axis, shape_of(x), "unstack")
+    normal_axes(axis, shape_of(x), "unstack")
     return _unstack(x, axis) if shape_of(x)[axis] else ()
 
 
@@ -270,7 +269,7 @@ def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Consecutive parts along ``axis``: so many equal ones, or cut at the given places (as ``numpy.split``)."""
     shape = shape_of(x)
-    (axis,) = _normal_axes(axis, shape, "split")
+    (axis,) = normal_axes(axis, shape, "split")
     size = shape[axis]
     if isinstance(indices_or_sections, int | np.integer):
         if indices_or_sections <= 0 or size % indices_or_sections:
@@ -288,11 +287,11 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
                 f"not {indices_or_sections!r}"
             ) from None
     parts = zip([0, *cuts], [*cuts, size], strict=True)
-    x = _indexable(x)
+    x = indexable(x)
     return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in parts]
 
 
-def _indexable(x: Any) -> Any:
+def indexable(x: Any) -> Any:
     return x if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, int | float) else operand(x)
 
 
@@ -302,8 +301,8 @@ def _indexable(x: Any) -> Any:
 @function()
 def flip(x: Any, axis: Any = None) -> Any:
     """The order of the elements reversed along ``axis`` (None: along all)."""
-    axes = range(ndim_of(x)) if axis is None else _normal_axes(axis, shape_of(x), "flip")
-    return _indexable(x)[tuple([slice(None, None, -1) if i in axes else slice(None) for i in range(ndim_of(x))])]
+    axes = range(ndim_of(x)) if axis is None else normal_axes(axis, shape_of(x), "flip")
+    return indexable(x)[tuple([slice(None, None, -1) if i in axes else slice(None) for i in range(ndim_of(x))])]
 
 
 def _roll_domain(pick: Pick) -> Call:
@@ -365,7 +364,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
     elements of x, whose gradients add up. Raises ``ValueError`` for another mode, ``ShapeError`` for widths of
     another form and for elements of an axis that has none."""
     shape = shape_of(x)
-    widths = _pairs(pad_width, shape, "pad", "iu", "pad_width counts elements, in integers")
+    widths = pair_per_axis(pad_width, shape, "pad", "iu", "pad_width counts elements, in integers")
     if any(n < 0 for pair in widths for n in pair):
         raise ValueError(f"pad: pad_width {pad_width!r} is negative; cut with a slice instead")
     if not shape:
@@ -373,11 +372,11 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
             raise ShapeError("pad: a 0-d tensor has no axis to pad; x.reshape(1) has one")
         return _reshape(x, ())
     if mode == "constant":
-        values = _pairs(constant_values, shape, "pad", "fiub", "constant_values are numbers")
+        values = pair_per_axis(constant_values, shape, "pad", "fiub", "constant_values are numbers")
         return _pad(x, widths, values if np.ndim(constant_values) else float(constant_values))
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f"pad: mode {mode!r} has no derivative here; use constant, edge, reflect, symmetric or wrap")
-    x = _indexable(x)
+    x = indexable(x)
     for axis, (n, pair) in enumerate(zip(shape, widths, strict=True)):
         if pair != (0, 0):
             if not n:

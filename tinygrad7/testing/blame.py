@@ -54,8 +54,7 @@ def call_of(node: Node, values: dict[Any, Any]) -> tuple[list[Any], dict[str, An
 
 def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int) -> str:
     op = node.plan.op
-    tensors = list(range(len(args))) if op.variadic else [op.positional.index(op.names[i]) for i in op.tensors]
-    live = [i for i, needed in zip(tensors, node.plan.live, strict=True) if needed]
+    live = [i for i, needed in zip(op.places(len(args)), node.plan.live, strict=True) if needed]
 
     def alone(xs: list[Tensor]) -> list[Tensor]:
         full = list(args)

@@ -36,13 +36,14 @@ def check_call(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], *, order: 
 
 
 def _check_value(op: Op, fused: Callable[..., Any], reference: Callable[..., Any], operands: list[Any]) -> None:
-    """A fused op and its reference give the same, in float64."""
-    tensors = [tensor(x, dtype=np.float64) for x in operands]
-    pairs = [y if isinstance(y, tuple) else (y,) for y in (fused(*tensors), reference(*tensors))]
-    values = [[to_numpy(value_of(y)) for y in ys] for ys in pairs]
-    kinds = [[(y.shape, str(y.dtype)) for y in ys] for ys in values]
-    if kinds[0] != kinds[1]:
-        raise GradientError(f"{op.name} gives {kinds[0]}, its reference {kinds[1]}")
+    """A fused op and its reference give the same: shapes and dtypes, and in float64 values."""
+    for dtype in (np.float32, np.float64):
+        tensors = [tensor(x, dtype=dtype) for x in operands]
+        pairs = [y if isinstance(y, tuple) else (y,) for y in (fused(*tensors), reference(*tensors))]
+        values = [[to_numpy(value_of(y)) for y in ys] for ys in pairs]
+        kinds = [[(y.shape, str(y.dtype)) for y in ys] for ys in values]
+        if kinds[0] != kinds[1]:
+            raise GradientError(f"{op.name} gives {kinds[0]}, its reference {kinds[1]}")
     for k, (y, z) in enumerate(zip(*values, strict=True)):
         apart = float(np.abs(y - z).max()) if y.size else 0.0
         if not apart <= 1e-9 * (1 + float(np.abs(z).max(initial=0))):
@@ -51,8 +52,7 @@ def _check_value(op: Op, fused: Callable[..., Any], reference: Callable[..., Any
 
 def tensor_places(op: Op, args: tuple[Any, ...]) -> list[int]:
     """Where among ``args`` those stand that have a derivative and a floating value."""
-    places = range(len(args)) if op.variadic else [op.positional.index(op.names[i]) for i in op.tensors]
-    return [i for i in places if i < len(args) and np.asarray(args[i]).dtype.kind == "f"]
+    return [i for i in op.places(len(args)) if np.asarray(args[i]).dtype.kind == "f"]
 
 
 def of_tensors(

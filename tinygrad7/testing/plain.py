@@ -62,7 +62,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "gelu": _gelu,
     "getitem": lambda x, index: x[index],
     "scatter": _scatter,
-    "concatenate": lambda *parts, axis: np.concatenate(parts, axis),
+    "concatenate": lambda *parts, axis, cuts: np.concatenate(parts, axis),
     "stack": lambda *parts, axis: np.stack(parts, axis),
     "unstack": lambda x, axis=0: tuple(np.moveaxis(x, axis, 0)),
     "pad": lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value),

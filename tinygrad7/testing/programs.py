@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad7.backend import to_device, writable_array
 from tinygrad7.domains import Pick, Shape
 from tinygrad7.op import REGISTRY
-from tinygrad7.ops.elementwise import sigmoid
+from tinygrad7.ops.activation import sigmoid
 from tinygrad7.tensor import Tensor
 from tinygrad7.testing import plain
 from tinygrad7.testing.picks import draw_call
@@ -203,11 +203,10 @@ def _draw_step(pick: Pick, name: str, values: list[Any], unfit: bool) -> Step:
     noting = _Noting(pick)
     args, kwargs = draw_call(op, noting)
     results = None if op.outputs is None else len(op.call(*args, **kwargs))
-    places = range(len(args)) if op.variadic else [op.positional.index(op.names[i]) for i in op.tensors]
     given: list[Any] = list(args)
     full = [i for i, v in enumerate(values) if np.size(v)]
-    for i in places:
-        if i < len(args) and isinstance(args[i], np.ndarray) and args[i].dtype.kind == "f":
+    for i in op.places(len(args)):
+        if isinstance(args[i], np.ndarray) and args[i].dtype.kind == "f":
             k = full[pick.integer(0, len(full) - 1)]
             shape = None if unfit or np.shape(values[k]) == args[i].shape else args[i].shape
             interval = noting.intervals.get(id(args[i]), (-100.0, 100.0))

@@ -64,7 +64,8 @@ class HypothesisPick:
                     f"arrays: {values.dtype} has {len(values)} of these values between {low} and {high}, and {count} "
                     f"for shape {shape} cannot be distinct"
                 )
-        return values[self._numbers(count, 0, len(values) - 1, distinct)].reshape(shape)
+        chosen: np.ndarray = values[self._numbers(count, 0, len(values) - 1, distinct)]
+        return chosen.reshape(shape)
 
     def integers(self, shape: Shape, low: int, high: int) -> np.ndarray:
         return self._numbers(math.prod(shape), low, high).reshape(shape)
@@ -73,7 +74,7 @@ class HypothesisPick:
         """``count`` whole numbers, drawn one by one; those of large arrays together, from a seed."""
         if count > _ONE_BY_ONE:
             rng = np.random.default_rng(self.integer(0, 2**32 - 1))
-            return np.add(low, rng.choice(high - low + 1, count, replace=not distinct), dtype=np.int64)
+            return low + rng.choice(high - low + 1, count, replace=not distinct)
         numbers = st.lists(st.integers(low, high), min_size=count, max_size=count, unique=distinct)
         return np.array(self.draw(numbers), np.int64)
 
