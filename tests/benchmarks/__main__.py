@@ -47,16 +47,16 @@ def main() -> None:
     if missing:
         print(f"not installed, so not measured: {', '.join(missing)}")
     workers = {e: Worker(e, given.threads, given.device) for e in ("tinygrad7", *engines, *["numpy"] * on_host)}
-    print(f"{'work':<14}{'µs a step':>12}  median of the rounds' ratios (tinygrad7 / engine), bound")
+    print(f"{'work':<14}{'µs a step':>12}  median of the rounds' ratios (tinygrad7 / engine){', bound' * on_host}")
     try:
         for work in (w for w in WORKS if w.name in names):
             chosen = {e: workers[e] for e in work.engines if e in workers}
             result = measure(work, chosen, given.rounds, given.turn)
             ratios = "  ".join(f"{e} {result.ratio('tinygrad7', e):.3f}" for e in chosen if e != "tinygrad7")
-            bound = f"≤ {work.bound} × {work.against}"
-            if work.against in chosen and on_host:
+            bound = f"   ≤ {work.bound} × {work.against}" if on_host else ""
+            if bound and work.against in chosen:
                 bound += "  met" if result.ratio("tinygrad7", work.against) <= work.bound else "  NOT MET"
-            print(f"{work.name:<14}{result.median('tinygrad7') * 1e6:>12,.0f}  {ratios}   {bound}", flush=True)
+            print(f"{work.name:<14}{result.median('tinygrad7') * 1e6:>12,.0f}  {ratios}{bound}", flush=True)
     finally:
         for worker in workers.values():
             worker.close()
