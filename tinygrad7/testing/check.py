@@ -83,7 +83,7 @@ def check_at(where: str, f: Callable[..., Any], inputs: tuple[Any, ...], order: 
         raise TypeError("check_gradients: no input has a floating dtype, so there is nothing to differentiate")
     copies = [v.copy() for v in problem.arrays()]
     point = [v.astype(np.float64) for v in problem.values]
-    _check_repeatable(problem, point, copies, where)
+    _check_function(problem, point, copies, where)
 
     kink: Kink | None = None
     flat: Flat = problem.flat
@@ -131,7 +131,7 @@ def _report(problem: Problem, found: Mismatch, point: list[Array], level: int, w
     return "\n".join(lines)
 
 
-def _check_repeatable(problem: Problem, point: list[Array], copies: list[Array], where: str) -> None:
+def _check_function(problem: Problem, point: list[Array], copies: list[Array], where: str) -> None:
     """That the function gives finite values, twice the same, and writes into nothing that it is given."""
     with Setting(recording=True):
         xs = variables(point)
