@@ -10,6 +10,8 @@ from tinygrad7.backend import is_array, to_device, to_numpy
 from tinygrad7.context import STATE
 from tinygrad7.tensor import Tensor, tensor
 
+NUMPY_2_1 = hasattr(np, "unstack")  # what 2.0 has not: functions, clip's min=, reshape's shape=, the norm ∞ of nothing
+
 
 def leaf(value: Any = (1.0, 2.0, 3.0), name: str | None = None, dtype: Any = np.float64, **kwargs: Any) -> Tensor:
     """A leaf, in float64 unless said otherwise."""

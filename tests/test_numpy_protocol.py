@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 import tinygrad7 as tg
-from tests.helpers import host
+from tests.helpers import NUMPY_2_1, host
 from tinygrad7.tensor import NUMPY
 
 X = np.array([[0.5, -1.25, 2.0], [0.25, 1.5, -0.75]])
 P = np.abs(X)  # for logarithms and roots
 
-NEW = hasattr(np, "unstack")  # NumPy 2.1
 # One line a function: a call on the module's function ``f`` and a (2, 3) array or tensor ``x``.
 CALLS: dict[Any, Any] = {
     np.sum: lambda f, x: [f(x), f(x, 0), f(x, axis=(0, 1)), f(x, axis=-1, keepdims=True), f(x, 1, None, None, True)],
@@ -74,7 +73,7 @@ CALLS: dict[Any, Any] = {
     np.linalg.matrix_transpose: lambda f, x: [f(x)],
     np.matrix_transpose: lambda f, x: [f(x)],
 }
-if NEW:
+if NUMPY_2_1:
     CALLS[np.clip] = lambda f, x: [f(x, -1, 1), f(x, a_min=0, a_max=None), f(x, min=-0.5), f(x, None, 0.7), f(x, max=1)]
     CALLS[np.reshape] = lambda f, x: [f(x, (3, 2)), f(x, -1), f(x, shape=(6, 1))]
     CALLS[np.unstack] = lambda f, x: [*f(x), *f(x, axis=1)]
@@ -270,7 +269,7 @@ def test_a_float32_tensor_stays_float32_beside_numbers_of_python() -> None:
             ),
             (lambda t: np.cumulative_sum(t, axis=0, dtype="f4"), r"cumulative_sum: dtype= has no counterpart on ten"),
         ]
-        * NEW,
+        * NUMPY_2_1,
         (lambda t: np.sum(t, out=np.zeros(())), r"np.sum: out= has no counterpart on tensors; leave it out"),
         (lambda t: np.sum(t, 0, np.float32), r"np.sum: dtype= has no counterpart"),
         (lambda t: np.mean(t, where=X > 0), r"np.mean: where= has no counterpart"),

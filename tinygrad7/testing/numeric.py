@@ -71,9 +71,9 @@ class Line:
         for steps in (self.steps, self.steps + self.finer):
             if self._agree(steps, expected, tolerance):
                 return True
-        if max(self.size, abs(expected)) > 1e4 * self.rest:
-            return False
-        self.rough = self._roughness()  # all that is measured may be rounding
+        self.rough = self._roughness()  # of terms on the way that were larger than those of the sum
+        if max(self.size, abs(expected)) > 1e4 * self.rest:  # not all that is measured can be rounding
+            self.rough = min(self.rough, 1e3 * self.eps * self.size)
         return self._agree(self.steps + self.finer, expected, tolerance)
 
     def _agree(self, steps: list[float], expected: float, tolerance: float) -> bool:
