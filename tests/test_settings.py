@@ -261,6 +261,79 @@ def test_settings_are_each_threads_own() -> None:
     assert (x * 2).requires_grad and tg.tensor(1.0).dtype == np.float32
 
 
+def test_one_object_serves_many_tasks_and_threads() -> None:
+    shared, w = tg.no_grad(), leaf()
+
+    async def train() -> bool:
+        with shared:
+            await asyncio.sleep(0.01)
+        return (w * 2).requires_grad
+
+    async def evaluate() -> bool:
+        with tg.no_grad():
+            with shared:
+                await asyncio.sleep(0.03)
+            return (w * 2).requires_grad
+
+    async def both() -> list[bool]:
+        return await asyncio.gather(train(), evaluate())
+
+    assert asyncio.run(both()) == [True, False]
+
+    named, wrong, together = tg.scope("shared"), [], threading.Barrier(4)
+
+    def rounds(i: int) -> None:
+        together.wait()
+        for _ in range(300):
+            with tg.scope(f"thread {i}"), named:
+                y = w * 2
+            if path(y._node.scope) != (f"thread {i}", "shared") or STATE.get().scope is not None:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=rounds, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_blocks_may_be_left_in_any_order() -> None:
+    first, second, around = tg.no_grad(), tg.scope("second"), STATE.get().around
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert STATE.get().recording and path(STATE.get().scope) == ("second",)
+    second.__exit__()
+    assert STATE.get().recording and STATE.get().scope is None
+    second.__exit__()  # entered by nobody here
+    assert STATE.get().recording and STATE.get().around is around
+
+
+def test_a_dtype_that_is_set_outlasts_all_blocks_but_one_that_sets_it_too() -> None:
+    before, depth = STATE.get().dtype, _depth()
+    with tg.default_dtype("float64"):
+        with tg.no_grad(), tg.scope("s"):
+            tg.default_dtype("float16")
+            assert tg.zeros(()).dtype == np.float16
+        assert tg.zeros(()).dtype == np.float16
+    assert tg.zeros(()).dtype == before
+    again = tg.default_dtype("float64")
+    for _ in range(2000):
+        tg.default_dtype("float64")
+    assert _depth() == depth  # nothing piles up
+    with again:
+        assert tg.zeros(()).dtype == np.float64
+    assert tg.zeros(()).dtype == before and _depth() == depth
+
+
+def _depth() -> int:
+    state, count = STATE.get(), 0
+    while state.around is not None:
+        state, count = state.around, count + 1
+    return count
+
+
 def test_the_device_is_each_threads_own(cuda: Any) -> None:
     seen = []
     with tg.device("cuda"):

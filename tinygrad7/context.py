@@ -66,9 +66,12 @@ def path(scope: Scope | None) -> tuple[str, ...]:
 
 
 class State:
-    """One moment's settings. Never changed: ``replace`` makes the next one."""
+    """One moment's settings. Never changed: ``replace`` makes the next one.
 
-    __slots__ = ("recording", "scope", "device", "dtype", "watch", "depth", "generators")
+    It knows the block that made it and the state around that, so a block itself remembers nothing: one object serves
+    any number of threads, tasks and nested uses."""
+
+    __slots__ = ("recording", "scope", "device", "dtype", "watch", "depth", "generators", "block", "around")
 
     recording: bool  # are ops put on the tape?
     scope: Scope | None
@@ -77,6 +80,8 @@ class State:
     watch: bool  # detect_anomaly
     depth: int  # how many functional transforms are tracing
     generators: dict[int, tuple[np.random.Generator, Any]] | None  # states at first use, while checkpoint looks
+    block: Any  # the ``Setting`` or ``scope`` that made this state
+    around: State | None  # what holds again when ``block`` is left
 
     def replace(self, **changes: Any) -> State:
         new = State()
@@ -84,36 +89,49 @@ class State:
             setattr(new, slot, changes[slot] if slot in changes else getattr(self, slot))
         return new
 
+    def without(self, block: Any) -> State:
+        """The state when ``block`` is left. What was entered inside it and is not left yet stays."""
+        if self.block is block:
+            return self.around or self
+        below = self.around and self.around.without(block)
+        if below is None or below is self.around:  # it was entered elsewhere: in another task, say
+            return self
+        return below.replace(**self._own(), block=self.block, around=below)
+
+    def altered(self, **changes: Any) -> State:
+        """The state with changes that outlast the blocks around it, up to one that makes such a change itself."""
+        around = self.around
+        if around is not None and not changes.keys() & self._own().keys():
+            around = around.altered(**changes)
+        return self.replace(**changes, around=around)
+
+    def _own(self) -> dict[str, Any]:
+        """What the block changed, as it is now."""
+        return {name: getattr(self, name) for name in self.block.changes} if self.block is not None else {}
+
 
 _start = State()
 _start.recording, _start.scope, _start.device, _start.dtype = True, None, "cpu", np.dtype(np.float32)
 _start.watch, _start.depth, _start.generators = False, 0, None
+_start.block = _start.around = None
 STATE: ContextVar[State] = ContextVar("tinygrad7", default=_start)
 
 
 class Setting:
     """A context manager and decorator (functions, generators, coroutines) that changes fields of the state."""
 
-    __slots__ = ("changes", "entered")
+    __slots__ = ("changes",)
 
     def __init__(self, **changes: Any) -> None:
         self.changes = changes
-        self.entered: list[tuple[State, State]] = []
 
     def __enter__(self) -> Any:
         before = STATE.get()
-        during = before.replace(**self.changes)
-        self.entered.append((before, during))
-        STATE.set(during)
+        STATE.set(before.replace(**self.changes, block=self, around=before))
         return None
 
     def __exit__(self, *exception: object) -> None:
-        before, during = self.entered.pop()
-        now = STATE.get()
-        if now is during:
-            STATE.set(before)
-        else:  # something else was set meanwhile and stays
-            STATE.set(now.replace(**{name: getattr(before, name) for name in self.changes}))
+        STATE.set(STATE.get().without(self))
 
     def __call__(self, f: F) -> F:
         if inspect.isgeneratorfunction(f):
@@ -243,20 +261,27 @@ class default_dtype(Setting):
     Per thread, as every setting. Raises ``TypeError`` for a dtype that is not float16, float32 or float64.
     """
 
-    __slots__ = ()
+    __slots__ = ("before",)
 
     def __init__(self, dtype: Any) -> None:
         dtype = check_dtype(dtype)
         if dtype.kind != "f":
             raise TypeError(f"default_dtype: {dtype} is no floating dtype: use float16, float32 or float64")
         super().__init__(dtype=dtype)
-        self.__enter__()  # it holds at once; leaving a `with` block goes back to what was before
+        now = STATE.get()
+        self.before: np.dtype | None = now.dtype
+        STATE.set(now.altered(dtype=dtype))
 
     def __enter__(self) -> Any:
-        return None if len(self.entered) == 1 else super().__enter__()
+        now, before = STATE.get(), self.before
+        self.before = None  # it holds since it was made, so leaving this block goes back to what was before that
+        around = now if before is None else now.altered(dtype=before)
+        STATE.set(now.replace(**self.changes, block=self, around=around))
+        return None
 
     def __call__(self, f: F) -> F:
-        self.__exit__()
+        if self.before is not None:
+            STATE.set(STATE.get().altered(dtype=self.before))
         return super().__call__(f)
 
 
@@ -274,25 +299,23 @@ def check_dtype(dtype: Any) -> np.dtype:
 class scope:
     """Ops recorded inside stand under this name in tapes, drawings and messages: ``with scope("encoder"): ...``."""
 
-    __slots__ = ("arguments", "entered")
+    __slots__ = ("arguments",)
+    changes = ("scope",)
 
     def __init__(self, name: str, index: int | None = None, *, kind: str = "scope", detail: str = "") -> None:
         self.arguments = (name, index, kind, detail)
-        self.entered: list[tuple[State, State]] = []
 
     def __enter__(self) -> None:  # a Setting would do; with every slot of State filled by hand a block costs half
         before = STATE.get()
         during = State()
         during.recording, during.device, during.dtype = before.recording, before.device, before.dtype
         during.watch, during.depth, during.generators = before.watch, before.depth, before.generators
-        during.scope = Scope(before.scope, *self.arguments)
-        self.entered.append((before, during))
+        during.scope, during.block, during.around = Scope(before.scope, *self.arguments), self, before
         STATE.set(during)
 
     def __exit__(self, *exception: object) -> None:
-        before, during = self.entered.pop()
         now = STATE.get()
-        STATE.set(before if now is during else now.replace(scope=before.scope))
+        STATE.set(now.around if now.block is self else now.without(self))  # type: ignore[arg-type]
 
 
 class step(scope):
