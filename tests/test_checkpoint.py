@@ -24,6 +24,19 @@ def net(x: Any, w: Any, rng: Any) -> Any:
     return tg.dropout(tg.tanh(x @ w), 0.4, rng=rng) * tg.dropout(x, 0.3, rng=rng)
 
 
+def test_what_is_made_inside_has_the_dtype_of_the_first_run() -> None:
+    f = lambda a: tg.exp(a * tg.tensor([0.1, 0.2, 0.4]) * 30).sum()
+    found = []
+    for checkpoint in (False, True):
+        a = tg.tensor(np.array([0.1, 0.2, 0.3], np.float32), requires_grad=True)
+        with tg.default_dtype("float64"):
+            y = tg.checkpoint(f, a) if checkpoint else f(a)
+        with tg.default_dtype("float32"):
+            y.backward()
+        found.append(a.grad)
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("explicit", [False, True], ids=["tg.seed", "rng="])
 def test_gradients_are_bit_equal_with_dropout_inside(explicit: bool) -> None:
     found = []

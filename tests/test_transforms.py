@@ -303,7 +303,38 @@ def test_directions_and_cotangents_are_matched_by_key() -> None:
             tg.hvp(lambda p: f(p)["y"], x, wrong)
 
 
+def scaled(p: Any) -> Any:
+    p["w"] *= 2
+    return p["w"]
+
+
+def popped(p: Any) -> Any:
+    return p.pop("w") * 2
+
+
+def test_a_function_may_change_the_containers_that_it_is_given() -> None:
+    x, v = {"w": np.array([1.0, 2.0, 3.0])}, {"w": np.ones(3)}
+    for f in (scaled, popped):
+        loss = lambda p, f=f: tg.sum(f(p) ** 2)
+        np.testing.assert_array_equal(tg.grad(loss)(x)["w"], [8, 16, 24])
+        np.testing.assert_array_equal(tg.vjp(f, x)[1](np.ones(3))[0]["w"], [2, 2, 2])
+        np.testing.assert_array_equal(tg.jvp(f, (x,), (v,))[1], [2, 2, 2])
+        np.testing.assert_array_equal(tg.jacobian(f)(x)["w"], 2 * np.eye(3))
+        np.testing.assert_array_equal(tg.hessian(loss)(x)["w"]["w"], 8 * np.eye(3))
+        np.testing.assert_array_equal(tg.hvp(loss, x, v)["w"], [8, 8, 8])
+        np.testing.assert_array_equal(tg.ggnvp(f, lambda z: tg.sum(z * z), x, v)["w"], [8, 8, 8])
+        leaf = {"w": tg.tensor([1.0, 2.0, 3.0], dtype="float64", requires_grad=True)}
+        tg.sum(tg.checkpoint(f, leaf) ** 2).backward()
+        np.testing.assert_array_equal(leaf["w"].grad, [8, 16, 24])
+    assert list(x) == ["w"] and x["w"].tolist() == [1, 2, 3]
+
+
 def test_messages() -> None:
+    for f in (lambda x: (tg.sum(x), tg.sum(x * x)), lambda x: x * 2):
+        with pytest.raises(ValueError, match=r"^hvp: the function must return one scalar tensor, it returned"):
+            tg.hvp(f, X, X)
+    with pytest.raises(ValueError, match=r"^ggnvp: the loss must return one scalar tensor, it returned shape \(3,\)"):
+        tg.ggnvp(lambda x: x, lambda z: z * 2, X, X)
     with pytest.raises(ValueError, match=r"must return one scalar tensor, it returned shape \(3,\)"):
         tg.grad(lambda x: x * 2)(X)
     with pytest.raises(ValueError, match=r"must return one scalar tensor, it returned a tuple"):

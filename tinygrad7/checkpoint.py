@@ -51,6 +51,7 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
     segment = _Segment(f, tree_map(_remembered, xs))
     start = next(BIRTH)
     inner = tree_map(_inside, xs)
+    variables = _live(inner)  # before f, which may put other values into a list or dict of them
     with Setting(generators=segment.noted):
         result = f(*inner)
     if state.generators is not None:
@@ -58,7 +59,7 @@ def checkpoint(f: Callable[..., Any], *xs: Any) -> Any:
             state.generators.setdefault(key, found)
     if not _live(result):
         return result
-    segment.ran(result, _live(inner), start)
+    segment.ran(result, variables, start)
     plan = _SegmentPlan(segment)
     values = segment.values
     shapes, dtypes = tuple([y.shape for y in values]), tuple([y.dtype for y in values])
@@ -73,6 +74,7 @@ class _Segment:
     def __init__(self, f: Callable[..., Any], xs: tuple[Any, ...]) -> None:
         self.f, self.xs = f, xs
         self.noted: dict[int, tuple[np.random.Generator, Any]] = {}  # generators, in the states that f found
+        self.settings = {"dtype": STATE.get().dtype, "device": STATE.get().device}  # of what f makes
 
     def ran(self, result: Any, variables: list[Tensor], start: int) -> None:
         """The first run is over: it began at birth ``start``, and gave ``result`` from ``variables``."""
@@ -86,7 +88,7 @@ class _Segment:
     def run(self, operands: Sequence[Tensor], stored: bool) -> tuple[Tensor, ...]:
         """The outputs from other arguments (for ``Tape``), ``stored`` as one entry again, or op by op."""
         args = self._filled(operands)
-        with _put_back(self.noted):
+        with Setting(**self.settings), _put_back(self.noted):
             found = leaves(checkpoint(self.f, *args) if stored else self.f(*args))
         return tuple([found[i] for i in self.places])
 
@@ -99,10 +101,10 @@ class _Segment:
         arrays = [t._value for t in self.arguments]
         _refuse_stale([leaf for leaf in changed if leaf in self.closed], arrays, changed)
         start = next(BIRTH)
-        with Setting(recording=True), _put_back(self.noted):
+        with Setting(recording=True, **self.settings), _put_back(self.noted):
             inner = tree_map(_inside, self._filled(self.arguments))
+            variables = [x._node for x in _live(inner)]
             outputs = _live(self.f(*inner))
-        variables = [x._node for x in _live(inner)]
         targets = variables + self.closed
         if changed:  # also what f closes over may be a view of a leaf
             nodes = reachable([t._node for t in outputs], 0, set(targets))
@@ -209,8 +211,8 @@ def _remembered(x: Any) -> Any:
 
 def _same(a: Array, b: Array) -> bool:
     """Whether two runs gave the same, to half the digits: which kernel runs may depend on where memory lies."""
-    if a.shape != b.shape or not a.size:
-        return bool(a.shape == b.shape)
+    if a.shape != b.shape or a.dtype != b.dtype or not a.size:
+        return bool(a.shape == b.shape and a.dtype == b.dtype)
     near = float(np.finfo(a.dtype).eps) ** 0.5
     size = abs(xp(b).nan_to_num(b, posinf=0.0, neginf=0.0)).max()
     return bool(xp(a).allclose(a, b, near, near * float(size), equal_nan=True))

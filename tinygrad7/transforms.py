@@ -57,6 +57,11 @@ def _variables(tree: Any) -> Any:
     return tree_map(_variable, tree)
 
 
+def _called(f: Fun, inner: Any, kwargs: Any = None) -> Any:
+    """f of the arguments ``inner``, in lists and dicts of its own: what it puts into them or takes out stays there."""
+    return f(*tree_map(lambda value: value, inner), **(kwargs or {}))
+
+
 def _outputs(y: Any, what: str) -> list[Tensor]:
     found = leaves(y)
     for t in found:
@@ -66,6 +71,15 @@ def _outputs(y: Any, what: str) -> list[Tensor]:
                 "plain NumPy on its argument?"
             )
     return found
+
+
+def _scalar(y: Any, what: str, instead: str = "") -> Tensor:
+    """The one number that f must give."""
+    found = _outputs(y, what.partition(":")[0]) if not isinstance(y, list | tuple | dict) else []
+    if len(found) != 1 or found[0].size != 1:
+        shape = f"shape {found[0].shape}" if found else f"a {type(y).__name__}"
+        raise ValueError(f"{what} must return one scalar tensor, it returned {shape}{instead}")
+    return found[0]
 
 
 def _result(tree: Any, keep: bool) -> Any:
@@ -105,13 +119,8 @@ def value_and_grad(f: Fun, argnums: int | tuple[int, ...] = 0) -> Fun:
             inner = _constants(args)
             for n in chosen:
                 inner[n] = _variables(args[n])
-            y = f(*inner, **kwargs)
-            (out,) = _outputs(y, "grad") if not isinstance(y, list | tuple | dict) else (None,)
-            if out is None or out.size != 1:
-                shape = f"shape {out.shape}" if out is not None else f"a {type(y).__name__}"
-                raise ValueError(
-                    f"grad: the function must return one scalar tensor, it returned {shape}; use vjp or jacobian"
-                )
+            y = _called(f, inner, kwargs)
+            out = _scalar(y, "grad: the function", "; use vjp or jacobian")
             trees = tuple([inner[n] for n in chosen])
             found = gradients([out], leaves(trees), create_graph=keep, unreached="zero")
         grads = rebuild(trees, iter(found))
@@ -138,7 +147,7 @@ def vjp(f: Fun, *xs: Any) -> tuple[Any, Fun]:
     keep = _recorded(xs)
     with _Tracing():
         inner = tuple([_variables(x) for x in xs])
-        y = f(*inner)
+        y = _called(f, inner)
         outputs = _outputs(y, "vjp")
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
@@ -169,7 +178,7 @@ def jvp(f: Fun, xs: Any, vs: Any) -> tuple[Any, Any]:
     with _Tracing():
         inner = tuple([_variables(x) for x in xs])
         directions = _like(vs, inner, "jvp: the direction")
-        y = f(*inner)
+        y = _called(f, inner)
         outputs = _outputs(y, "jvp")
         found = _push(outputs, leaves(inner), directions, keep)
     return _result(y, keep), _result(rebuild(y, iter(found)), keep)
@@ -197,7 +206,7 @@ def jacobian(f: Fun, argnums: int = 0) -> Fun:
         with _Tracing():
             inner = _constants(args)
             inner[n] = _variables(args[n])
-            y = f(*inner, **kwargs)
+            y = _called(f, inner, kwargs)
             variables = leaves(inner[n])
             blocks = [_rows(out, variables, keep) for out in _outputs(y, "jacobian")]
         return _result(rebuild(y, iter([rebuild(inner[n], iter(block)) for block in blocks])), keep)
@@ -227,14 +236,20 @@ def hessian(f: Fun, argnums: int = 0) -> Fun:
 
 
 def hvp(f: Fun, x: Any, v: Any) -> Any:
-    """Hessian times vector for a scalar f, H v, without the matrix: the gradient of ⟨∇f, v⟩ (Pearlmutter, 1994)."""
+    """Hessian times vector for a scalar f, H v, without the matrix: the gradient of ⟨∇f, v⟩ (Pearlmutter, 1994).
+
+    Raises ``ValueError`` if f is not scalar."""
+    return _hvp("hvp: the function", f, x, v)
+
+
+def _hvp(what: str, f: Fun, x: Any, v: Any) -> Any:
     keep = _recorded(x, v)
     with _Tracing():
         inner = _variables(x)
         variables = leaves(inner)
         directions = _like(v, inner, "hvp: the vector")
-        outputs = _outputs(f(inner), "hvp")
-        first = gradients(outputs, variables, create_graph=True, unreached="zero")
+        out = _scalar(_called(f, (inner,)), what)
+        first = gradients([out], variables, create_graph=True, unreached="zero")
         found = gradients(first, variables, directions, create_graph=keep, unreached="zero")
     return _result(rebuild(inner, iter(found)), keep)
 
@@ -246,9 +261,9 @@ def ggnvp(f: Fun, loss: Fun, x: Any, v: Any) -> Any:
     keep = _recorded(x, v)
     with _Tracing():
         inner = _variables(x)
-        z = f(inner)
+        z = _called(f, (inner,))
         outputs = _outputs(z, "ggnvp")
         forward = _push(outputs, leaves(inner), _like(v, inner, "ggnvp: the vector"), keep)
-        curved = hvp(loss, z if keep else _result(z, False), rebuild(z, iter(forward)))
+        curved = _hvp("ggnvp: the loss", loss, z if keep else _result(z, False), rebuild(z, iter(forward)))
         found = gradients(outputs, leaves(inner), leaves(curved), create_graph=keep, unreached="zero")
     return _result(rebuild(inner, iter(found)), keep)
