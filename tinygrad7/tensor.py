@@ -60,7 +60,8 @@ class Tensor(Methods):
     def numpy(self) -> np.ndarray:
         """The value as a read-only NumPy array, copied from the device if need be.
 
-        Of a leaf on the CPU it is a view: ``assign`` and optimizer steps show in it; ``t.numpy().copy()`` keeps it."""
+        Of a leaf on the CPU it is a view: ``assign`` shows in it, and so do optimizer steps, but for the first, which
+        moves the parameter and leaves earlier views as they were. ``t.numpy().copy()`` is sure to stay."""
         view = to_numpy(self._value).view()
         view.flags.writeable = False
         return view
@@ -130,7 +131,7 @@ class Tensor(Methods):
     def detach(self) -> Tensor:
         """The same value as a constant: gradients stop here, and drawings show the cut.
 
-        It shares memory: ``assign`` and optimizer steps show in it; ``tg.tensor(t)`` is a copy."""
+        It shares memory, as ``numpy()`` does, and shows what is written as long; ``tg.tensor(t)`` is a copy."""
         if self._node is None:
             return self
         return Tensor(self._value, None, Cut(self._node))

@@ -15,8 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinygrad7.backend import check_device, to_device, to_numpy, writable_array
-from tinygrad7.context import check_dtype, scope
+from tinygrad7.arrays import NUMBERS
+from tinygrad7.backend import check_device, is_array, to_device, to_numpy, writable_array
+from tinygrad7.context import STATE, check_dtype, scope
 from tinygrad7.messages import describe
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor, tensor
@@ -74,6 +75,8 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)
+        if isinstance(old, Tensor) and isinstance(old._node, Leaf):
+            self._keep_parameter(name, old, value)
         object.__setattr__(self, name, value)
         if name in Module.__annotations__ or (not isinstance(value, _PARTS) and not isinstance(old, _PARTS)):
             return
@@ -87,6 +90,22 @@ class Module:
         object.__delattr__(self, name)
         self._groups = tuple([g for g in self._groups if g != name])
         _structure[0] = next(_STRUCTURE)
+
+    def _keep_parameter(self, name: str, old: Tensor, value: Any) -> None:
+        """Raise where a parameter would be lost: ``m.weight *= 0.5`` puts a constant, or a result, in its place.
+
+        Not while a transform traces: there a module may be run with the variables of a function in its places."""
+        if isinstance(value, Buffer) or not (isinstance(value, Tensor) or is_array(value) or type(value) in NUMBERS):
+            return
+        if STATE.get().depth or (isinstance(value, Tensor) and isinstance(value._node, Leaf)):
+            return
+        if any(part is old for key, part in vars(self).items() if key != name):  # it stays under another name
+            return
+        kind = "a recorded result" if isinstance(value, Tensor) and value.requires_grad else "a constant"
+        raise TypeError(
+            f"{type(self).__name__}.{name} is a parameter, and {kind} in its place would be neither trained nor saved: "
+            f"change it with .{name}.assign(value), put another there with tg.nn.Parameter(value), or del it first"
+        )
 
     def _adopt(self, name: str, value: Any) -> None:
         """Tell the parts in an attribute what they are called here, unless they have a name already."""

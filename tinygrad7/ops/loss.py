@@ -73,11 +73,13 @@ def _cross_entropy_domain(pick: Pick) -> Call:
 
 def _composed(logits: Any, targets: Any, mask: Any = None, reduction: str = "mean") -> Any:
     """Cross-entropy in small ops: −log softmax at the target, or −Σ t log softmax."""
+    if mask is not None:  # not even the slope of what is left out is computed: it may be NaN
+        logits = where(mask[..., None] != 0, logits, 0)
     log_p = log_softmax(wide(logits))
     if value_of(targets).dtype.kind in "iu":
         loss = -take_along_axis(log_p, targets[..., None])[..., 0]
     else:
-        none = targets == 0  # 0 · log 0 is 0
+        none = (value_of(targets) == 0) & (value_of(log_p) == -np.inf)  # 0 · log 0 is 0
         loss = -sum(where(none, 0, targets * where(none, 0, log_p)), -1)
     if mask is not None:
         loss = where(mask != 0, loss * mask, 0)

@@ -7,7 +7,6 @@ views of it. What an optimizer keeps for them (momentum ...) lies in flat arrays
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -70,14 +69,9 @@ class Block:
         self._together: list[Piece] | None = None
         self._apart: dict[int, list[Piece]] = {}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Block:
-        new = Block(copy.deepcopy(self.tensors, memo), list(self.names), self.keeps, self.persistent)
-        memo[id(self)] = new
-        new.counts = list(self.counts)
-        for arrays, olds in zip(new.kept, self.kept, strict=True):
-            for array, old in zip(arrays, olds, strict=True):
-                array[...] = old
-        return new
+    def __reduce__(self) -> Any:
+        """Copied or pickled is what it was made from and what it keeps: views of one array must be made anew."""
+        return _again, (self.tensors, self.names, self.keeps, self.persistent, self.counts, self.kept)
 
     def kept_by_name(self) -> list[tuple[str, Array]]:
         """The kept arrays under their names; a name that two links use is numbered by its place in the chain."""
@@ -161,3 +155,20 @@ class Block:
             if gradient is not None:
                 self.counts[i] += 1
                 self.tensors[i]._node.written("an optimizer step")  # type: ignore[union-attr]
+
+
+def _again(
+    tensors: list[Tensor],
+    names: list[str],
+    keeps: list[tuple[str, ...]],
+    persistent: bool,
+    counts: list[int],
+    kept: list[list[Array]],
+) -> Block:
+    """A block of these tensors that goes on from ``counts`` and ``kept``."""
+    block = Block(list(tensors), list(names), keeps, persistent)
+    block.counts = list(counts)
+    for arrays, olds in zip(block.kept, kept, strict=True):
+        for array, old in zip(arrays, olds, strict=True):
+            array[...] = old
+    return block

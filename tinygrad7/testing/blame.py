@@ -13,13 +13,15 @@ from tinygrad7.messages import AnomalyError, in_scope
 from tinygrad7.node import Leaf, Node
 from tinygrad7.op import PICKED, arguments, inputs
 from tinygrad7.tensor import Tensor
-from tinygrad7.testing.orders import Mismatch, check_order
+from tinygrad7.testing.orders import Mismatch, Order
 from tinygrad7.testing.problem import Flat, differentiate, directions, evaluate, variables
 from tinygrad7.wengert import Tape
 
 
-def find_op(flat: Flat, point: list[Array], level: int) -> str:
-    """A sentence that names the first op on the tape whose own derivative of order ``level`` or below is wrong."""
+def find_op(flat: Flat, point: list[Array], level: int) -> tuple[str, str]:
+    """A sentence that names the first op on the tape whose own derivative of order ``level`` or below is wrong; and,
+    where none is, the name of the first that is at a kink."""
+    at_kink = ""
     try:
         with Setting(watch=True):  # so that every node knows the user's line
             ys = flat(variables(point))
@@ -38,10 +40,11 @@ def find_op(flat: Flat, point: list[Array], level: int) -> str:
             args, kwargs = call_of(node, values)
             with Setting(recording=False):
                 values[node] = node.plan.op.call(*args, **kwargs)
-            sentence = _check_node(node, args, kwargs, level)
+            sentence, kinked = _check_node(node, args, kwargs, level)
             if sentence:
-                return sentence
-    return ""
+                return sentence, ""
+            at_kink = at_kink or (node.plan.op.name if kinked else "")
+    return "", at_kink
 
 
 def call_of(node: Node, values: dict[Any, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -52,7 +55,8 @@ def call_of(node: Node, values: dict[Any, Any]) -> tuple[list[Any], dict[str, An
     return arguments(node, operands)
 
 
-def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int) -> str:
+def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int) -> tuple[str, bool]:
+    """A sentence that says what is wrong with an op, and whether it is at a kink."""
     op = node.plan.op
     live = [i for i, needed in zip(op.places(len(args)), node.plan.live, strict=True) if needed]
 
@@ -66,18 +70,18 @@ def _check_node(node: Node, args: list[Any], kwargs: dict[str, Any], level: int)
     rng = np.random.default_rng(0)
     flat: Flat = alone
     slopes, point = flat, [writable_array(args[i]) for i in live]
-    bars = directions(evaluate(flat, point, record=False), rng)
+    bars = directions(evaluate(flat, point), rng)
     try:
         for order in range(1, level + 1):
-            if check_order(flat, slopes, point, bars, rng, order) is not None:
-                break
+            if Order(flat, slopes, point, bars).check(rng) is not None:
+                return "", True
             flat, slopes = differentiate(flat, bars, again=True), differentiate(flat, bars, again=order > 1)
             bars = directions(point, rng)
     except Mismatch as found:
-        return _sentence(node, found, live[found.input])
+        return _sentence(node, found, live[found.input]), False
     except ValueError:  # not finite: nothing can be measured here
         pass
-    return ""
+    return "", False
 
 
 def _sentence(node: Node, found: Mismatch, place: int) -> str:

@@ -11,21 +11,20 @@ class Line:
     """A function of one number s, measured around s = 0.
 
     ``phi(s)`` gives the value and the size of the terms that it was summed from, which bounds its rounding error
-    (``eps`` relative). Where they are 0 or nearly so, as in x − x, ``rest`` allows for the rules' own rounding.
+    (``eps`` relative) together with ``grain``, the size of what was rounded on the way. ``rest``: by how much the
+    slopes that it is held against may be off, which are computed, too.
     ``reach`` is the size of the largest number that is moved: the function is expected to change over a length like it
     (over 1 if it is 0). Slopes are central differences of fourth order; four steps are tried, since a kink or the
     edge of a domain may lie between them, and finer ones for a function that changes faster.
     """
 
-    def __init__(
-        self, phi: Callable[[float], tuple[float, float]], eps: float, reach: float, rest: float = 0.0
-    ) -> None:
-        self.phi, self.eps, self.reach, self.rest = phi, eps, reach, rest
+    def __init__(self, phi: Callable[[float], tuple[float, float]], eps: float, reach: float, grain: float) -> None:
+        self.phi, self.eps, self.reach, self.grain, self.rest = phi, eps, reach, grain, 0.0
         scale = min(max(reach, 1e-3), 1e6) if reach else 1.0
         self.steps = [eps**0.2 * scale / 8**k for k in range(4)]
         finest = 1e5 * eps * max(reach, 1.0)  # beyond it rounding would hide an error of a thousandth
         self.finer = [h for h in (self.steps[-1] / 8**k for k in range(1, 8)) if h > finest]
-        self.size = self.rough = 0.0
+        self.size = 0.0
         self._known: dict[float, float] = {}
 
     def at(self, s: float) -> float:
@@ -40,7 +39,7 @@ class Line:
 
     def noise(self, h: float) -> float:
         """What rounding may do to a slope."""
-        return (20 * self.eps * self.size + 4 * self.rough) / h
+        return self.eps * max(20 * self.size, 4 * self.grain) / h
 
     def sides(self, h: float) -> tuple[float, float]:
         """The slopes on the left and on the right."""
@@ -68,25 +67,13 @@ class Line:
 
         A step that is too small agrees with anything, one that is too large with nothing: neither has a say. Beside a
         kink two large steps may agree with each other, so a small one that is sure to 2e-4 has a say too."""
-        for steps in (self.steps, self.steps + self.finer):
-            if self._agree(steps, expected, tolerance):
-                return True
-        self.rough = self._roughness()  # of terms on the way that were larger than those of the sum
-        if max(self.size, abs(expected)) > 1e4 * self.rest:  # not all that is measured can be rounding
-            self.rough = min(self.rough, 1e3 * self.eps * self.size)
-        return self._agree(self.steps + self.finer, expected, tolerance)
+        return any(self._agree(steps, expected, tolerance) for steps in (self.steps, self.steps + self.finer))
 
     def _agree(self, steps: list[float], expected: float, tolerance: float) -> bool:
         doubt = self.doubt(steps, expected)
         trusted = max(tolerance, 2e-4 * abs(expected), 3 * min(doubt.values()))
         near = [h for h, d in doubt.items() if d <= trusted]
         return any(abs(self.slope(h) - expected) <= tolerance + doubt[h] + self.rest for h in near)
-
-    def _roughness(self) -> float:
-        """What φ rounds by: how far three of its values on one side are from a line."""
-        h = (self.steps + self.finer)[-2]
-        sides = [(self.at(2 * s) - self.at(s)) - (self.at(s) - self.at(s / 8)) * 8 / 7 for s in (h, -h)]
-        return max([abs(r) for r in sides if math.isfinite(r)], default=0.0)
 
     def best(self, expected: float) -> float:
         """The measured slope: that of the step which can be trusted best."""

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.backend import Array, device_of, is_array, to_device, to_numpy, writable_array, xp
-from tinygrad7.context import STATE, Setting
+from tinygrad7.context import STATE, Setting, chain
 from tinygrad7.grad import gradients
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor, value_of
 from tinygrad7.tree import leaves, rebuild
-from tinygrad7.walk import on_the_way, reachable
+from tinygrad7.walk import on_the_way
+from tinygrad7.wengert import Tape
 
 Flat = Callable[[list[Tensor]], list[Tensor]]
 
@@ -52,6 +53,8 @@ class Problem:
             values[place] = tensor
         found = leaves(self.f(*rebuild(self.inputs, iter(values))))
         for y in found:
+            if y is None or isinstance(y, str):
+                continue
             if not isinstance(y, Tensor) and not is_array(y) and not isinstance(y, int | float):
                 raise TypeError(f"check_gradients: the function gave a {type(y).__name__}; tensors are needed")
         outputs = [y if isinstance(y, Tensor) else Tensor(np.asarray(y)) for y in found if floating(y)]
@@ -65,6 +68,7 @@ def _array(value: Any) -> Array:
     if isinstance(value, Tensor):
         return writable_array(value._value)
     value = np.asarray(value, np.float64) if isinstance(value, float) else writable_array(value)
+    value = value.astype(value.dtype.newbyteorder("="), copy=False)
     return to_device(value, STATE.get().device) if isinstance(value, np.ndarray) else value
 
 
@@ -100,11 +104,10 @@ def variables(values: list[Array]) -> list[Tensor]:
     return [Tensor(data, Leaf(data)) for data in [xp(v).array(v) for v in values]]
 
 
-def evaluate(flat: Flat, values: list[Array], *, record: bool) -> list[Array]:
-    """The outputs as arrays. ``record`` where ``flat`` itself differentiates and so needs a graph."""
-    with Setting(recording=record):
-        inputs = variables(values) if record else [Tensor(v) for v in values]
-        return [writable_array(y._value) for y in flat(inputs)]
+def evaluate(flat: Flat, values: list[Array]) -> list[Array]:
+    """The outputs as arrays. Recorded, as where gradients are taken: ``flat`` may take some itself."""
+    with Setting(recording=True):
+        return [writable_array(y._value) for y in flat(variables(values))]
 
 
 def pull(flat: Flat, values: list[Array], bars: list[Array]) -> list[Array]:
@@ -133,17 +136,39 @@ def differentiate(flat: Flat, bars: list[Array], *, again: bool) -> Flat:
     return pulled
 
 
-def rounding(flat: Flat, values: list[Array]) -> float:
-    """The relative rounding error of the coarsest floating dtype in which ``flat`` computes something from ``values``.
+def rounding(flat: Flat, values: list[Array], bars: list[Array], *, rules: bool = True) -> tuple[float, float]:
+    """How Σ ⟨ūₖ, yₖ⟩ rounds: the relative error of the coarsest floating dtype in which it is computed from ``values``,
+    and the size of all that is rounded on the way, Σ |bar| |value| over the entries of the tape (without ``rules``, of
+    those that were not made by a backward).
 
     What it only reads (float32 parameters beside float64 inputs) rounds nothing that is measured."""
     with Setting(recording=True):
         xs = variables(values)
-        roots = [y._node for y in flat(xs) if y._node is not None]
+        pairs = [(y, bar) for y, bar in zip(flat(xs), bars, strict=True) if y._node is not None]
+    if not pairs:
+        return float(np.finfo(np.float64).eps), 0.0
+    tape = Tape([y for y, _ in pairs])
+    seeds = [bar for _, bar in pairs]
     kinds: set[np.dtype] = set()
-    for node in on_the_way(reachable(roots), {x._node for x in xs}):
+    for node in on_the_way(tape.nodes[::-1], {x._node for x in xs}):
         kinds.update(node.dtype if isinstance(node.dtype, tuple) else (node.dtype,))
-    return max([float(np.finfo(d).eps) for d in kinds if d.kind == "f"], default=float(np.finfo(np.float64).eps))
+    eps = max([float(np.finfo(d).eps) for d in kinds if d.kind == "f"], default=float(np.finfo(np.float64).eps))
+    size = 0.0
+    with np.errstate(all="ignore"):
+        bars = tape.cotangents(seeds if len(seeds) > 1 else seeds[0])
+        for node, value, bar in zip(tape.nodes, tape.values(), bars, strict=True):
+            if bar is None or not (rules or all(link.kind != "backward" for link in chain(node.scope))):
+                continue
+            for v, b in zip(leaves(value), leaves(bar), strict=True):
+                terms = np.abs(to_numpy(v).astype(np.float64) * to_numpy(b))
+                size += float(np.nan_to_num(terms, nan=0.0, posinf=0.0).sum())
+    return eps, size
+
+
+def gradient_rounding(flat: Flat, values: list[Array], bars: list[Array], *, rules: bool = True) -> tuple[float, float]:
+    """``rounding`` of Jᵀ ū itself, summed over its elements: by the rules, and by what they are given."""
+    gradients = differentiate(flat, bars, again=True)
+    return rounding(gradients, values, directions(values, np.random.default_rng(0)), rules=rules)
 
 
 def inner(us: list[Array], vs: list[Array]) -> tuple[float, float]:
