@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad7 as tg
-from tests.helpers import host
+from tests.helpers import host, placed
 from tests.standin import counting
 from tinygrad7.messages import ShapeError
+from tinygrad7.ops.loss import _composed
 from tinygrad7.testing import check_gradients
 
 Z = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0], [1.0, 1.0, 1.0], [-2.0, 0.0, 4.0]])
@@ -73,6 +74,33 @@ def test_masked_rows_count_neither_in_value_nor_in_gradient(mask: list[bool], re
     alone.backward()
     np.testing.assert_allclose(host(z.grad)[kept], u.grad)
     np.testing.assert_array_equal(host(z.grad)[~kept], 0)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_masked_rows_count_in_no_derivative(soft: bool) -> None:
+    mask, targets = [1, 0, 1, 0], np.eye(3)[T] if soft else T
+    poisoned = Z.copy()
+    poisoned[1], poisoned[3] = np.inf, np.nan
+    masked = lambda z: tg.cross_entropy(z, targets, mask=mask)
+    alone = lambda z: tg.cross_entropy(z, targets[::2])
+    product = tg.hvp(masked, poisoned, np.cos(Z))
+    np.testing.assert_allclose(host(product)[::2], tg.hvp(alone, Z[::2], np.cos(Z[::2])))
+    np.testing.assert_array_equal(host(product)[1::2], 0)
+    (g,) = tg.gradients(masked(z := leaf(poisoned)), [z], create_graph=True)
+    np.testing.assert_array_equal(host(g)[1::2], 0)
+    if soft:
+        t = leaf(np.full((4, 3), 1 / 3))
+        for g in tg.gradients(tg.cross_entropy(z, t, mask=mask), [z, t]):
+            np.testing.assert_array_equal(host(g)[1::2], 0)
+            assert np.isfinite(host(g)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_loss_has_the_dtype_of_the_logits_by_its_reference_too(dtype: str, reduction: str) -> None:
+    targets, mask = placed(np.eye(3)[T]), placed(np.array([True, False, True, True]))
+    for f in (_composed, lambda z, *rest: tg.cross_entropy(z, rest[0], mask=rest[1], reduction=rest[2])):
+        assert f(leaf(Z, dtype), targets, mask, reduction).dtype == dtype
 
 
 def test_weights_between_0_and_1_weigh_rows() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,24 @@ def test_a_resumed_run_is_the_same_bit_for_bit(key: str, tmp_path: Path) -> None
         np.testing.assert_array_equal(v[name], w[name])
     for name, value in optimizer.state_dict().items():
         np.testing.assert_array_equal(resumed.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda pair: pickle.loads(pickle.dumps(pair)), copy.deepcopy], ids=["pickle", "copy"]
+)
+def test_a_copied_optimizer_goes_on_with_its_copied_parameters(copied: Any) -> None:
+    p = leaf([1.0, 2.0], "p")
+    optimizer = Adam([p], 0.1)
+    give(p, 1.0)
+    optimizer.step()
+    q, other = copied((p, optimizer))
+    for parameter, stepped in ((p, optimizer), (q, other)):
+        give(parameter, -0.5)
+        stepped.step()
+    np.testing.assert_array_equal(p, q)
+    give(q, 1.0)
+    other.step()
+    assert not np.array_equal(host(p), host(q))
 
 
 def test_state_is_a_copy() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, seed, settings
+from hypothesis.errors import DeadlineExceeded
+from hypothesis.strategies import just
 
 import tinygrad7 as tg
 from tinygrad7.testing import GradientError, given_gradients
@@ -78,3 +81,42 @@ def test_an_input_that_is_not_the_first_argument_is_given_by_name() -> None:
         return x / y
 
     given_gradients(over, order=1, y=well_conditioned((2,)))()
+
+
+test_parameters_of_pytest = pytest.mark.parametrize("power", [1, 2])(
+    given_gradients(lambda x, power: x**power, x=arrays((2,)))
+)
+test_a_fixture_of_one_line = given_gradients(lambda x, factor: factor * x, x=arrays((2,)))
+
+
+class TestsInAClass:
+    def helper(self, x: Any) -> Any:
+        assert isinstance(self, TestsInAClass)
+        return tg.tanh(x)
+
+    test_its_own_function = given_gradients(helper, x=arrays((2,)))
+    test_another_function = given_gradients(tg.tanh, x=arrays((2,)))
+
+
+def test_an_example_may_stand_by_position() -> None:
+    found = []
+
+    @example(np.array([70.0, 71.0]))
+    @given_gradients(order=1, x=arrays((2,)))
+    def check(x: Any) -> Any:
+        found.append(tuple(x.tolist()))
+        return tg.tanh(0.01 * x)
+
+    check()
+    assert (70.0, 71.0) in found
+
+
+def test_no_deadline_is_set_but_by_those_who_want_one() -> None:
+    def lazy(x: Any) -> Any:
+        time.sleep(0.3)
+        return x * 2.0
+
+    with_one = settings(deadline=50, max_examples=1)
+    given_gradients(order=1, x=just(np.ones(1)))(lazy)()
+    with pytest.raises(DeadlineExceeded):
+        with_one(given_gradients(order=1, x=just(np.ones(1)))(lazy))()

@@ -62,6 +62,14 @@ def test_arrays_may_be_large(distinct: bool) -> None:
     assert other.shape == (100, 100)
 
 
+def test_what_strategies_cannot_draw_is_told() -> None:
+    with pytest.raises(TypeError, match="arrays: int64 is no floating dtype"):
+        hypothesis.find(strategies.arrays((2,), dtype=int), lambda x: True)
+    with pytest.raises(TypeError, match="'nope' is no op that tg.primitive registered"):
+        hypothesis.find(strategies.programs(ops=["nope"]), lambda p: True)
+    assert abs(hypothesis.find(strategies.away_from_kinks(0.0, ()), lambda x: True)) >= 0.1
+
+
 def test_an_axis_of_less_than_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="shapes: min_side=-2: an axis has 0 elements or more"):
         hypothesis.find(strategies.shapes(min_side=-2), lambda s: True)

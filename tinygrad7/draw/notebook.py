@@ -17,7 +17,8 @@ from tinygrad7.draw.api import compose
 from tinygrad7.draw.svg import escape, svg
 from tinygrad7.draw.values import heat, statistics
 from tinygrad7.draw.words import shape_text
-from tinygrad7.nn.module import Buffer, Module
+from tinygrad7.nn.module import Module
+from tinygrad7.nn.parameter import Buffer
 from tinygrad7.node import Leaf
 from tinygrad7.tensor import Tensor
 from tinygrad7.wengert import Entry, Tape

@@ -4,7 +4,8 @@ from tinygrad7.nn import init
 from tinygrad7.nn.cells import GRUCell, LSTMCell, RNNCell
 from tinygrad7.nn.conv import AvgPool2d, Conv1d, Conv2d, MaxPool2d
 from tinygrad7.nn.linear import GELU, Dropout, Embedding, Flatten, Linear, ReLU, Sigmoid, Tanh
-from tinygrad7.nn.module import Buffer, Module, Parameter
+from tinygrad7.nn.module import Module
+from tinygrad7.nn.parameter import Buffer, Parameter
 from tinygrad7.nn.multiplicative import MultiplicativeRNN
 from tinygrad7.nn.norm import BatchNorm1d, BatchNorm2d, LayerNorm
 from tinygrad7.nn.recurrent import GRU, LSTM, RNN

@@ -12,7 +12,8 @@ import numpy as np
 from tinygrad7.backend import xp
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Layer, Parameter
+from tinygrad7.nn.module import Layer
+from tinygrad7.nn.parameter import Parameter
 from tinygrad7.nn.recurrent import from_torch
 from tinygrad7.ops.recurrent import gru_step, lstm_step, rnn_step
 from tinygrad7.ops.shape import shape_of

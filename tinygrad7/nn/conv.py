@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Layer, Parameter
+from tinygrad7.nn.module import Layer
+from tinygrad7.nn.parameter import Parameter
 from tinygrad7.ops.conv import avg_pool2d, conv1d, conv2d, max_pool2d
 from tinygrad7.random import generator
 from tinygrad7.settings import check_whole

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Layer, Parameter
+from tinygrad7.nn.module import Layer
+from tinygrad7.nn.parameter import Parameter
 from tinygrad7.ops.activation import gelu, relu, sigmoid
 from tinygrad7.ops.elementwise import tanh
 from tinygrad7.ops.layers import _linear, dropout

@@ -19,34 +19,12 @@ from tinygrad7.arrays import NUMBERS
 from tinygrad7.backend import check_device, is_array, to_device, to_numpy, writable_array
 from tinygrad7.context import STATE, check_dtype, scope
 from tinygrad7.messages import describe
+from tinygrad7.nn.parameter import Buffer
 from tinygrad7.node import Leaf
-from tinygrad7.tensor import Tensor, tensor
+from tinygrad7.tensor import Tensor
 
 _STRUCTURE = itertools.count(1)  # grows whenever any module gains, loses or swaps a part
 _structure = [0]
-
-
-class Parameter(Tensor):
-    """A tensor that training changes: a copy of ``data`` that collects gradients. Raises as ``tg.tensor`` does.
-
-    Any leaf held by a module is a parameter of it; this class only says so aloud."""
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, node: Any = None, info: Any = None, *, name: str | None = None) -> None:
-        if node is None:
-            leaf = tensor(data, requires_grad=True, name=name)
-            data, node = leaf._value, leaf._node
-        super().__init__(data, node, info)
-
-
-class Buffer(Tensor):
-    """A tensor that belongs to a module's state but is not trained, such as the running mean of ``BatchNorm1d``."""
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, node: Any = None, info: Any = None) -> None:
-        super().__init__(tensor(data)._value, None, info)
 
 
 class Module:

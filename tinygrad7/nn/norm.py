@@ -7,7 +7,8 @@ from typing import Any
 
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Buffer, Layer, Parameter
+from tinygrad7.nn.module import Layer
+from tinygrad7.nn.parameter import Buffer, Parameter
 from tinygrad7.ops.elementwise import sqrt
 from tinygrad7.ops.layers import _normalise
 from tinygrad7.ops.shape import _reshape, shape_of

@@ -13,7 +13,8 @@ import numpy as np
 from tinygrad7.context import scope
 from tinygrad7.messages import ShapeError, describe
 from tinygrad7.nn import init
-from tinygrad7.nn.module import Layer, Parameter
+from tinygrad7.nn.module import Layer
+from tinygrad7.nn.parameter import Parameter
 from tinygrad7.ops.layers import dropout
 from tinygrad7.ops.recurrent import gru, lstm, rnn
 from tinygrad7.ops.shape import broadcast_to, concatenate, shape_of, stack

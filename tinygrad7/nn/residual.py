@@ -11,8 +11,9 @@ from typing import Any
 from tinygrad7.messages import ShapeError
 from tinygrad7.nn import init
 from tinygrad7.nn.conv import Conv2d
-from tinygrad7.nn.module import Layer, Module, Parameter, check_array
+from tinygrad7.nn.module import Layer, Module, check_array
 from tinygrad7.nn.norm import BatchNorm2d
+from tinygrad7.nn.parameter import Parameter
 from tinygrad7.nn.sequential import Sequential
 from tinygrad7.ops.activation import relu
 from tinygrad7.ops.elementwise import tanh

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import SearchStrategy
 
 from tinygrad7.messages import user_line
@@ -47,38 +47,41 @@ class _Unnamed:
     def test(self, named: Callable[..., Any] | None = None, also: Callable[..., Any] | None = None) -> Any:
         """The test, called as ``named``; ``also`` runs after each check. What ``named`` takes beside the inputs comes
         from pytest."""
-        method = named is not None and _is_method(named)
-        asked = inspect.signature(named).parameters if named is not None else {}
-        beside = [name for name, p in asked.items() if name not in self.inputs and _from_pytest(p)]
+        asked = inspect.signature(named or self.f).parameters
+        method = _is_method(named or self.f)
+        known = set(self.inputs) <= set(asked)
+        beside = [name for name, p in asked.items() if known and name not in self.inputs and _from_pytest(p)]
 
-        def check(*instance: Any, **drawn: Any) -> None:
-            instance = (drawn.pop("self"),) if method and "self" in drawn else instance
+        signature = _signature([*["self"] * method, *self.inputs, *beside])
+
+        def check(*args: Any, **keywords: Any) -> None:
+            drawn = signature.bind(*args, **keywords).arguments
+            instance = (drawn.pop("self"),) if method else ()
             fixtures = {name: drawn.pop(name) for name in beside}
             f = self._function(instance, {} if also is not None else fixtures)
             check_at(self.where, f, tuple([drawn[name] for name in self.names]), self.order)
             if also is not None:
                 also(*instance, **{name: value for name, value in drawn.items() if name in asked}, **fixtures)
 
-        owner = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)] if method else []
-        parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in (*self.inputs, *beside)]
         if named is not None:
             functools.update_wrapper(check, named)
             del check.__wrapped__  # type: ignore[attr-defined]
-        check.__signature__ = inspect.Signature(owner + parameters)  # type: ignore[attr-defined]
-        drawn_check = given(**self.inputs)(check)
+        check.__signature__ = signature  # type: ignore[attr-defined]
+        drawn_check: Any = given(**self.inputs)(check)
+        vars(drawn_check)[_SETTINGS] = settings(deadline=None)  # unless others stand above: kinks take their time
         if named is not None:
             return drawn_check
 
         @functools.wraps(drawn_check)
-        def run(given: Any = None) -> Any:
-            """A test by itself, in a class too (``given`` is its instance), and a decorator (of a function)."""
-            if inspect.isfunction(given):
-                return self.test(given, also=given)
+        def run(*args: Any, **fixtures: Any) -> Any:
+            """A test by itself, in a class too (it is given the instance), and a decorator (it is given a function)."""
+            if len(args) == 1 and inspect.isfunction(args[0]):
+                return self.test(args[0], also=args[0])
             told = {key: value for key, value in vars(run).items() if key.startswith(_TOLD)}
             vars(drawn_check).update(told)  # by ``settings``, ``example`` or ``seed`` above it
-            return drawn_check()
+            return drawn_check(*args[: int(method)], **fixtures)
 
-        run.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
+        run.__signature__ = _signature(beside)  # type: ignore[attr-defined]
         run.hypothesis = drawn_check.hypothesis  # type: ignore[attr-defined]
         return run
 
@@ -91,12 +94,16 @@ class _Unnamed:
         def of_inputs(*values: Any) -> Any:
             return f(**dict(zip(self.names, values, strict=True)), **fixtures)
 
-        inputs = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in self.names]
-        of_inputs.__signature__ = inspect.Signature(inputs)  # type: ignore[attr-defined]
+        of_inputs.__signature__ = _signature(self.names)  # type: ignore[attr-defined]
         return of_inputs
 
 
+_SETTINGS = "_hypothesis_internal_use_settings"
 _TOLD = ("_hypothesis_internal_", "hypothesis_explicit_")  # what Hypothesis notes on a test
+
+
+def _signature(names: list[str]) -> inspect.Signature:
+    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
 
 def _from_pytest(parameter: inspect.Parameter) -> bool:

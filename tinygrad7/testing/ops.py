@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.backend import to_device, to_numpy
-from tinygrad7.context import STATE
+from tinygrad7.context import STATE, enable_grad
+from tinygrad7.grad import gradients
 from tinygrad7.op import Op
 from tinygrad7.tensor import tensor, value_of
 from tinygrad7.testing.check import GradientError, Verdict, check_gradients
 from tinygrad7.testing.picks import examples, op_of
+from tinygrad7.testing.problem import directions
 
 
 def check_op(op: Any, *, count: int = 10, order: int = 2, rng: Any = 0) -> list[Verdict]:
@@ -32,6 +34,8 @@ def check_call(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any], *, order: 
     f, operands = of_tensors(op, args, kwargs)
     if op.reference is not None:
         _check_value(op, f, of_tensors(op, args, kwargs, op.reference)[0], operands)
+    if op.joint is not None and len(operands) > 1:
+        _check_needs(op, f, operands)
     return check_gradients(f, *operands, order=order, rng=rng)
 
 
@@ -48,6 +52,27 @@ def _check_value(op: Op, fused: Callable[..., Any], reference: Callable[..., Any
         apart = float(np.abs(y - z).max()) if y.size else 0.0
         if not apart <= 1e-9 * (1 + float(np.abs(z).max(initial=0))):
             raise GradientError(f"{op.name} and its reference differ by {apart:.3g} in output {k}")
+
+
+def _check_needs(op: Op, f: Callable[..., Any], operands: list[Any]) -> None:
+    """A joint rule gives an argument the same gradient whether the others need one or not."""
+
+    def pulled(needed: range) -> list[Any]:
+        xs = [tensor(x, dtype=np.float64, requires_grad=i in needed) for i, x in enumerate(operands)]
+        y = f(*xs)
+        ys = y if isinstance(y, tuple) else (y,)
+        bars = directions([value_of(y) for y in ys], np.random.default_rng(0))
+        return [to_numpy(value_of(g)) for g in gradients(ys, [xs[i] for i in needed], bars, unreached="zero")]
+
+    with enable_grad():
+        together = pulled(range(len(operands)))
+        for i, wanted in enumerate(together):
+            (alone,) = pulled(range(i, i + 1))
+            if not np.allclose(alone, wanted, rtol=1e-9, atol=1e-12, equal_nan=True):
+                raise GradientError(
+                    f"{op.name}: argument {i} has another gradient where no other argument needs one; does the joint "
+                    "rule mistake its places in needs?"
+                )
 
 
 def tensor_places(op: Op, args: tuple[Any, ...]) -> list[int]:

@@ -15,7 +15,7 @@ from tinygrad7.op import REGISTRY
 from tinygrad7.ops.activation import sigmoid
 from tinygrad7.tensor import Tensor
 from tinygrad7.testing import plain
-from tinygrad7.testing.picks import draw_call
+from tinygrad7.testing.picks import draw_call, op_of
 
 # Left out of programs: ``transfer`` answers for a device, which is that of the data here. Programs often stretch one
 # number, and rounding decides the slope of ``std`` where all elements are equal but for it, and the value of ``sign``
@@ -167,7 +167,7 @@ def draw_program(
     pick: Pick, *, ops: list[str] | None = None, max_inputs: int = 3, max_steps: int = 6, broken: bool = False
 ) -> Program:
     """A program, and inputs for it. With ``broken``, a step may be given operands that do not fit."""
-    names = composable() if ops is None else ops
+    names = composable() if ops is None else [op_of(name).name for name in ops]
     program = Program([pick.array(pick.shape(0, 2, 1, 3), -2, 2) for _ in range(pick.integer(1, max_inputs))])
     values: list[Any] = list(program.inputs)
 

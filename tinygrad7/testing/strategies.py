@@ -112,13 +112,17 @@ def arrays(
     high: float = 3.0,
     *,
     dtype: Any = np.float64,
-    away: tuple[float, ...] = (),
+    away: float | tuple[float, ...] = (),
     distinct: bool = False,
 ) -> np.ndarray:
     """Floating arrays with values between ``low`` and ``high``, none within 0.1 of ``away``, all different if
     ``distinct``. ``shape``: a shape or a strategy for shapes; any small one unless given."""
-    pick = HypothesisPick(draw)
-    return pick.array(_shape(pick, shape), low, high, away=away, distinct=distinct, dtype=dtype)
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(
+            f"arrays: {np.dtype(dtype)} is no floating dtype; for integers use hypothesis.extra.numpy.arrays"
+        )
+    pick, kinks = HypothesisPick(draw), away if isinstance(away, tuple | list) else (away,)
+    return pick.array(_shape(pick, shape), low, high, away=tuple(kinks), distinct=distinct, dtype=dtype)
 
 
 def tensors(shape: Any = None, low: float = -3.0, high: float = 3.0, **keywords: Any) -> st.SearchStrategy[Tensor]:
@@ -127,7 +131,7 @@ def tensors(shape: Any = None, low: float = -3.0, high: float = 3.0, **keywords:
 
 
 def away_from_kinks(
-    kinks: tuple[float, ...] = (0.0,), shape: Any = None, **keywords: Any
+    kinks: float | tuple[float, ...] = (0.0,), shape: Any = None, **keywords: Any
 ) -> st.SearchStrategy[np.ndarray]:
     """Arrays with no value within 0.1 of a kink, and no two equal (so that no maximum is tied)."""
     return arrays(shape, away=kinks, distinct=True, **keywords)
