@@ -92,3 +92,19 @@ def test_taking_out_of_bounds_names_the_op(take: Any) -> None:
 def test_what_numpys_sum_takes_and_tensors_do_not_is_refused_by_name(extra: Any) -> None:
     with pytest.raises(TypeError, match=f"np.sum: {next(iter(extra))}= has no counterpart on tensors"):
         np.sum(leaf([1.0]), **extra)
+
+
+WRONG: list[tuple[Any, type[Exception], str]] = [
+    (lambda x: x % 2, TypeError, r"np.remainder has no derivative here.*use x - y \* np.floor\(x.numpy\(\) / y\)"),
+    (lambda x: 2 % x, TypeError, "np.remainder has no derivative here"),
+    (lambda x: x // 2, TypeError, "np.floor_divide has no derivative here"),
+    (lambda x: 2 // x, TypeError, "np.floor_divide has no derivative here"),
+    (lambda x: round(x), TypeError, "np.round has no derivative here"),
+]
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(("call", "error", "message"), WRONG)
+def test_an_argument_of_another_kind_is_refused_in_our_words(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^({message})"):
+        call(leaf([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))

@@ -65,3 +65,10 @@ def test_a_masked_array_on_the_left_does_not_lose_the_gradient() -> None:
     for call in (lambda: masked * x, lambda: masked + x, lambda: masked / x):
         with pytest.raises(TypeError, match="of a tensor that needs a gradient would lose the gradient"):
             call()
+
+
+def test_what_has_no_derivative_is_plain_for_constants() -> None:
+    x = tg.tensor([1.5, -2.5])
+    for y, z in ((x % 2, [1.5, 1.5]), (7 % x, [1.0, -0.5]), (x // 2, [0.0, -2.0]), (3 // x, [2.0, -2.0])):
+        assert isinstance(y, np.ndarray) and y.tolist() == z
+    assert round(x).tolist() == [2.0, -2.0] and round(x, 1).tolist() == [1.5, -2.5]

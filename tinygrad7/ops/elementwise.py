@@ -285,10 +285,27 @@ def _reflected(op: Any) -> Any:
     return lambda self, other: op(other, self)
 
 
+def _numpy_says(function: Any) -> Any:
+    """The operator as NumPy's function: for constants its plain answer, else that there is no derivative here."""
+
+    def call(self: Any, other: Any) -> float | Any:
+        return function(self, other)
+
+    return call
+
+
+def _rounded(self: Any, digits: int | None = None) -> float | Any:
+    return np.round(self, digits or 0)
+
+
 for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power}.items():
     setattr(Tensor, f"__r{_name}__", _reflected(_op))
 for _op in (add, subtract, multiply, divide, power, negative):
     setattr(Tensor, _op.__name__, _op)
 for _name, _function in {"__abs__": abs, "__pos__": lambda x: x}.items():
     setattr(Tensor, _name, _function)
+for _name, _numpys in {"mod": np.remainder, "floordiv": np.floor_divide}.items():  # which have no rule here
+    setattr(Tensor, f"__{_name}__", _numpy_says(_numpys))
+    setattr(Tensor, f"__r{_name}__", _numpy_says(lambda a, b, f=_numpys: f(b, a)))
+Tensor.__round__ = _rounded  # type: ignore[method-assign]
 NUMPY[np.positive] = lambda x: x
