@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -94,7 +96,79 @@ def test_what_numpys_sum_takes_and_tensors_do_not_is_refused_by_name(extra: Any)
         np.sum(leaf([1.0]), **extra)
 
 
+ONE = "an axis must be one whole number, not"
 WRONG: list[tuple[Any, type[Exception], str]] = [
+    *[
+        (lambda x, axis=axis: tg.unstack(x, axis), TypeError, f"unstack: {ONE} {re.escape(repr(axis))}")
+        for axis in ((0, 1), (), "a", 0.5, None)
+    ],
+    (lambda x: tg.take(x, [0], axis=(0, 1)), TypeError, rf"take: {ONE} \(0, 1\)"),
+    (lambda x: tg.take_along_axis(x, [[0]], axis=()), TypeError, rf"take_along_axis: {ONE} \(\)"),
+    (lambda x: tg.split(x, 2, axis=()), TypeError, rf"split: {ONE} \(\)"),
+    (lambda x: tg.swapaxes(x, (0, 1), 0), TypeError, rf"swapaxes: {ONE} \(0, 1\)"),
+    (lambda x: tg.stack([x, x], axis=1.0), TypeError, f"stack: {ONE} 1.0"),
+    (lambda x: tg.concatenate([x, x], axis=()), TypeError, rf"concatenate: {ONE} \(\)"),
+    (lambda x: np.size(x, "a"), TypeError, f"size: {ONE} 'a'"),
+    (lambda x: np.size(x, 5), ValueError, r"size: axis 5 is out of bounds: shape \(2, 3\) has 2 axes"),
+    (lambda x: tg.stack(5), TypeError, r"stack: give what is to be joined as a list, \[a, b\]"),
+    (lambda x: tg.stack(tg.sum(x)), TypeError, r"stack: give what is to be joined as a list, \[a, b\]"),
+    (lambda x: tg.stack({0: x}), TypeError, r"stack: give what is to be joined as a list, .* not as a dict"),
+    (lambda x: tg.concatenate(None), TypeError, r"concatenate: give what is to be joined as a list, \[a, b\]"),
+    (lambda x: tg.transpose(x, axes=1), ValueError, r"transpose: 1 axes \(1,\) for a shape \(2, 3\) of 2"),
+    (lambda x: tg.transpose(x, axes=0.5), TypeError, "transpose: an axis must be a whole number or a tuple .*not 0.5"),
+    (lambda x: tg.reshape(x, None), TypeError, "reshape: give the new shape once"),
+    (lambda x: tg.squeeze(tg.sum(x), 0.0), TypeError, "squeeze: an axis must be a whole number"),
+    (lambda x: tg.sum(tg.sum(x), 0.0), TypeError, "sum: an axis is a whole number or a tuple of them"),
+    (lambda x: tg.sum(x, axis=True), TypeError, "sum: an axis is a whole number or a tuple of them"),
+    (lambda x: tg.sum(x, keepdims=None), TypeError, "sum: .* keepdims True or False"),
+    (lambda x: tg.max(tg.tensor(E), "a"), TypeError, "max: an axis must be a whole number or a tuple of them, not 'a'"),
+    (lambda x: tg.std(x, axis=0.5), TypeError, "std: an axis is a whole number or a tuple of them"),
+    (lambda x: tg.cumsum(x, (0, 1)), TypeError, "cumsum: axis is one whole number, or None"),
+    (lambda x: tg.var(x, ddof=None), TypeError, "var: ddof is a number, not None"),
+    (lambda x: tg.var(x, ddof=1j), TypeError, "var: ddof is a number, not 1j"),
+    (lambda x: tg.std(x, ddof=[1]), TypeError, r"std: ddof is a number, not \[1\]"),
+    (lambda x: tg.norm(x, np.array([1, 2]), 0), ValueError, "norm: ord=.* is not a vector norm; use a number"),
+    (lambda x: tg.norm(x, tg.sum(x), 0), ValueError, "norm: ord=.* is not a vector norm; use a number"),
+    (lambda x: tg.norm(x, np.complex64(2), 0), ValueError, "norm: ord=.* is not a vector norm; use a number"),
+    (lambda x: tg.broadcast_to(x, None), TypeError, "broadcast_to: a shape is a whole number or a tuple of them"),
+    (lambda x: tg.roll(x, 1, 0.5), TypeError, "roll: sizes, axes and shifts are whole numbers"),
+    (lambda x: tg.roll(x, (1, 2, 3), (0, 1)), ValueError, "roll: give one shift for each axis, or one for all"),
+    (lambda x: tg.tile(x, True), ValueError, "tile: reps is a number of copies for each axis, .*not True"),
+    (lambda x: tg.tile(x, [[1], [1, 2]]), ValueError, "tile: the nested lists are ragged: those on one level"),
+    *[
+        (lambda x, axes=axes: tg.tensordot(x, x, axes), TypeError, r"tensordot: axes is how many .*, axes=\(\[...\]")
+        for axes in (None, 1.0, -1, "ab", (0,), (0, 0, 0), {0: 1, 1: 2})
+    ],
+    (lambda x: tg.einsum("...ij...->i", x), ValueError, "einsum: dots stand in a term once, .* not '...ij...'"),
+    (lambda x: tg.dropout(x, None), TypeError, "dropout: rho is the probability .*, a number, not None"),
+    (lambda x: tg.dropout(x, np.array([0.5, 0.2])), TypeError, r"dropout: rho .* a number, not \(2,\) float64"),
+    (lambda x: tg.dropout(x, tg.sum(x) / 42), TypeError, "dropout: rho .* a number, not "),
+    (lambda x: x[[[0, 1], [2]]], ValueError, "getitem: the nested lists are ragged: those on one level must have"),
+    (lambda x: tg.take(x, [[0, 1], [2]]), ValueError, "take: the nested lists are ragged: those on one level"),
+    (lambda x: tg.embedding(x, [[0, 1], [0]]), ValueError, "embedding: the nested lists are ragged: those on one"),
+    (lambda x: x > [[1], [2, 3]], ValueError, "greater: the nested lists are ragged: those on one level"),
+    (lambda x: x > [1, 2], ValueError, r"greater: shapes \(2,3\) \(2,\) do not broadcast: compared from the right"),
+    (lambda x: tg.allclose(x, [1, 2]), ValueError, r"allclose: shapes .* do not broadcast: compared from the right"),
+    (lambda x: x[{0: 1}], IndexError, r"getitem: an index is made of integers or booleans, not of \{0: 1\}"),
+    (lambda x: x[[0, None]], IndexError, r"getitem: an index is made of integers or booleans, not of \[0, None\]"),
+    (lambda x: x[["a"]], IndexError, "getitem: an index must be integer or boolean, not <U1"),
+    (lambda x: x[0:1.5], TypeError, "getitem: the ends and the step of a slice are whole numbers or None"),
+    (lambda x: x[::0], ValueError, "getitem: the step of a slice cannot be 0"),
+    (lambda x: x[..., ...], IndexError, "getitem: an index may have one '...'"),
+    (lambda x: tg.take(x, None), TypeError, r"take: indices are integers, .* not None; x\[...\] takes slices"),
+    (lambda x: tg.take(x, slice(0, 1)), TypeError, "take: indices are integers"),
+    (lambda x: tg.take_along_axis(x, "a", 0), TypeError, "take_along_axis: indices are integers, .* not 'a'"),
+    (lambda x: tg.zeros(None), TypeError, r"zeros: a shape is a whole number or a tuple of them; \(\) is that"),
+    (lambda x: tg.zeros(10**20), ValueError, "zeros: so many elements fit into no memory"),
+    (lambda x: tg.zeros(np.ones(2)), TypeError, "zeros: sizes, axes and shifts are whole numbers"),
+    (lambda x: tg.arange(None), TypeError, "arange: start, stop and step are numbers, not None"),
+    (lambda x: tg.arange(0, 1, np.ones(2)), TypeError, r"arange: start, stop and step are numbers, not \(2,\)"),
+    (lambda x: tg.arange(Decimal(3)), TypeError, "arange: start, stop and step are numbers, not Decimal"),
+    (lambda x: tg.arange(float("inf")), ValueError, "arange: from 0 to inf by 1 is further than memory reaches"),
+    (lambda x: tg.normal(2, None), TypeError, "normal: mean and std are numbers, or arrays that fit the shape"),
+    (lambda x: tg.normal(2, 0, "a"), ValueError, "normal: mean and std are numbers, or arrays that fit the shape"),
+    (lambda x: tg.uniform(2, 1j), TypeError, "uniform: low and high are numbers, or arrays that fit the shape"),
+    (lambda x: tg.uniform(2, 0, float("inf")), OverflowError, "uniform: low and high must be finite, not 0 and inf"),
     (lambda x: x % 2, TypeError, r"np.remainder has no derivative here.*use x - y \* np.floor\(x.numpy\(\) / y\)"),
     (lambda x: 2 % x, TypeError, "np.remainder has no derivative here"),
     (lambda x: x // 2, TypeError, "np.floor_divide has no derivative here"),

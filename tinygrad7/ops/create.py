@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad7.context import STATE, check_dtype
-from tinygrad7.messages import told
+from tinygrad7.messages import describe, told
 from tinygrad7.random import generator
 from tinygrad7.tensor import NUMPY, Tensor, tensor
 
@@ -57,6 +57,9 @@ def arange(
     """The numbers from ``start`` (0 if only one is given) up to but without ``stop``; integers give an int64 tensor."""
     if stop is None:
         start, stop = 0, start
+    for given in (start, stop, step):
+        if np.ndim(given) or np.asarray(given).dtype.kind not in "fiub":
+            raise TypeError(f"arange: start, stop and step are numbers, not {describe(given)}")
     if step == 0:
         raise ValueError(f"arange: a step of 0 does not get from {start} to {stop}")
     array = told("arange", np.arange, start, stop, step)
