@@ -72,7 +72,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda x: x[0, 0, 0], IndexError, r"getitem: too many indices: 3 for shape \(2, 3\)"),
     (lambda x: tg.einsum("ij->k", x), ValueError, "einsum: the output names 'k', which stands in no operand"),
     (lambda x: tg.einsum("ij->ii", x), ValueError, "einsum: the output names 'i' twice"),
-    (lambda x: tg.clip(x, "a", 3), TypeError, "clip: operands are numbers and arrays of numbers"),
+    (lambda x: tg.clip(x, "a", 3), TypeError, "clip: 'a' is no number or array of numbers"),
 ]
 
 
@@ -94,6 +94,67 @@ def test_taking_out_of_bounds_names_the_op(take: Any) -> None:
 def test_what_numpys_sum_takes_and_tensors_do_not_is_refused_by_name(extra: Any) -> None:
     with pytest.raises(TypeError, match=f"np.sum: {next(iter(extra))}= has no counterpart on tensors"):
         np.sum(leaf([1.0]), **extra)
+
+
+MASKED = np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0])
+IMAGES = np.ones((1, 1, 3, 3))
+NO_NUMBER: list[tuple[Any, str]] = [
+    (lambda x: tg.where([[True], [False]], x, None), "where: None is no number"),
+    (lambda x: tg.where(None, x, 1), "where: None is no number"),
+    (lambda x: tg.where("a", x, 1), "where: 'a' is no number"),
+    (lambda x: tg.where(x.numpy() > 0, x, np.longdouble(1)), r"where: a tensor cannot have dtype float\d+"),
+    (lambda x: tg.clip(x, 1j, None), "clip: 1j is no number .*keep its .real and .imag apart"),
+    (lambda x: tg.clip(x, np.longdouble(2), None), r"clip: a tensor cannot have dtype float\d+"),
+    (lambda x: tg.clip(x, Decimal("1.5"), None), r"clip: Decimal\('1.5'\) is no number"),
+    (lambda x: tg.clip(x, None, MASKED), "a masked array has elements without value"),
+    (lambda x: tg.clip(None, 0, 1), "clip: None is no number"),
+    (lambda x: tg.elu(-x, 1j), "elu: 1j is no number"),
+    (lambda x: tg.elu(-x, None), "elu: None is no number"),
+    (lambda x: tg.leaky_relu(-x, 1j), "leaky_relu: 1j is no number"),
+    (lambda x: tg.leaky_relu(-x, Decimal(1)), "leaky_relu: Decimal.* is no number"),
+    (lambda x: tg.full((2,), None), "full: None is no number"),
+    (lambda x: tg.full((2,), "1.5"), "full: '1.5' is no number"),
+    (lambda x: tg.full((2,), 1j), "full: 1j is no number"),
+    (lambda x: tg.full((2,), np.datetime64("2020")), r"full: a tensor cannot have dtype datetime64\[Y\]"),
+    (lambda x: tg.full((3,), MASKED), "a masked array has elements without value"),
+    (lambda x: x.detach() + np.complex64(1j), "add: a tensor cannot have dtype complex64"),
+    *[
+        (lambda x, f=f: f(None), ".*: None is no number")
+        for f in (
+            tg.sum,
+            tg.mean,
+            tg.std,
+            tg.softmax,
+            tg.cumsum,
+            tg.flatten,
+            tg.transpose,
+            tg.squeeze,
+            tg.flip,
+            tg.gelu,
+        )
+    ],
+    (lambda x: tg.reshape(None, 1), "reshape: None is no number"),
+    (lambda x: tg.roll(None, 1), "roll: None is no number"),
+    (lambda x: tg.outer(x, None), ".*: None is no number"),
+    (lambda x: x @ "a", "matmul: 'a' is no number"),
+    (lambda x: tg.einsum("ij", None), "einsum: None is no number"),
+    (lambda x: tg.stack([x, None]), "stack: None is no number"),
+    (lambda x: tg.argmax("a"), "argmax: 'a' is no number"),
+    (lambda x: tg.argmin(None), "argmin: None is no number"),
+    (lambda x: x > None, "greater: None is no number"),
+    (lambda x: np.logical_and(x, None), "logical_and: None is no number"),
+    (lambda x: tg.isclose(x, x, rtol="a"), "isclose: 'a' is no number"),
+    (lambda x: tg.allclose(x, x, atol=1j), "allclose: 1j is no number"),
+    (lambda x: tg.isclose(x, "a"), "isclose: operands are numbers and arrays of numbers"),
+]
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(("call", "message"), NO_NUMBER)
+@pytest.mark.parametrize("live", [True, False])
+def test_what_is_no_number_gets_into_no_tensor(call: Any, message: str, live: bool) -> None:
+    with pytest.raises(TypeError, match=f"^{message}"):
+        call(tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=live))
 
 
 ONE = "an axis must be one whole number, not"
@@ -182,3 +243,11 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
 def test_an_argument_of_another_kind_is_refused_in_our_words(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^({message})"):
         call(leaf([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+
+
+@pytest.mark.host
+def test_what_was_left_out_may_be_none_as_before() -> None:
+    x, image = leaf([[1.0, 2.0, 3.0]]), leaf(IMAGES)
+    assert tg.clip(x, None, 2).tolist() == [[1.0, 2.0, 2.0]] and tg.clip(x).tolist() == x.tolist()
+    assert tg.conv2d(image, IMAGES, None).tolist() == [[[[9.0]]]]
+    assert tg.nn.Linear(3, 2, bias=False)(x).shape == (1, 2)

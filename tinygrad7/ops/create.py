@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import operand
 from tinygrad7.context import STATE, check_dtype
 from tinygrad7.messages import describe, told
 from tinygrad7.random import generator
@@ -41,7 +42,13 @@ def full(
     device: str | None = None,
 ) -> Tensor:
     """``value`` everywhere, in the default dtype unless ``dtype`` is given."""
-    return _made(told("full", np.full, shape, value), dtype, requires_grad, name, device)
+    return _made(told("full", _full, shape, value), dtype, requires_grad, name, device)
+
+
+def _full(shape: Any, value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        operand(value)  # says what is no number: NumPy makes NaN of None, and years of dates
+    return np.full(shape, value)
 
 
 def arange(
