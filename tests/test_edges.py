@@ -118,7 +118,7 @@ def test_a_convolution_of_no_images_has_gradients() -> None:
         (lambda x: tg.split(x, [1.9]), TypeError, r"split: .* places to cut at, in whole numbers, not \[1.9\]"),
         (lambda x: tg.embedding(x, [0.0, 1.0]), TypeError, "embedding: indices must be integers, not float64"),
         (lambda x: tg.embedding(tg.sum(x), [0]), ValueError, r"embedding: weight must be a table \(V, E\)"),
-        (lambda x: tg.stack(x, x), TypeError, r"stack: an axis is a number.*\[a, b\].*tg\.maximum"),
+        (lambda x: tg.stack(x, x), TypeError, r"stack: an axis is a number.*\[a, b\]"),
         (lambda x: tg.max(x, x), TypeError, r"max: an axis is a number.*\[a, b\].*tg\.maximum"),
         (lambda x: tg.concatenate(x, x), TypeError, r"concatenate: an axis is a number"),
         (lambda x: tg.tensor(np.array([1], np.uint8)) + 300, OverflowError, r"^add: Python integer 300 out of bounds"),

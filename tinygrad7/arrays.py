@@ -45,8 +45,8 @@ def from_python(value: Any, dtype: Any = None) -> np.ndarray:
     """Numbers and nested lists of them, floats in the default dtype unless one is given; may hold constant tensors."""
     try:
         array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"the nested lists are ragged (their lengths differ): {error}") from None
+    except ValueError:
+        raise ValueError("the nested lists are ragged (their lengths differ)") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(_no_number(value, array))
     if dtype is None and array.dtype.kind == "f" and not hasattr(value, "__array__"):
@@ -78,9 +78,15 @@ def operand(value: Any) -> Any:
     """A raw operand as the forward function takes it: numbers and arrays stay, lists become what ``tensor`` reads."""
     if type(value) in NUMBERS or (type(value) is np.ndarray and value.dtype in _PLAIN):
         return value
-    if is_array(value) and not isinstance(value, np.ndarray):  # a NumPy scalar, a CuPy array
+    if is_array(value) and not isinstance(value, np.ndarray) and value.dtype in _PLAIN:  # a NumPy scalar, a CuPy array
         return value
     return as_array(value, device=STATE.get().device)
+
+
+def scalar(value: Any) -> Any:
+    """A 0-d array or constant tensor as the Python number that it holds; anything else as it is."""
+    held = getattr(value, "_value", value)
+    return held.item() if is_array(held) and not held.ndim and getattr(value, "_node", None) is None else value
 
 
 def floating(x: Array) -> Array:

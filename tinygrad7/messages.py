@@ -53,13 +53,13 @@ def explain(name: str, args: tuple[Any, ...], error: Exception) -> Exception:
         place = next((device_of(a) for a in arrays if device_of(a) != "cpu"), "cuda:0")
         new = DeviceError(f"{name}: {error} Move the data, or compute under with tg.device({place!r}) (met {found})")
     elif (isinstance(error, ValueError) and not isinstance(error, np.linalg.LinAlgError)) or (
-        name == "matmul" and not all(is_array(a) for a in arrays)
+        name == "matmul" and any(isinstance(a, int | float) for a in arrays)
     ):
         new = ShapeError(f"{name}: {_mend(name, args, error)} (met {found})")
     elif isinstance(error, IndexError):
         new = IndexError(f"{name}: {_in_our_words(name, args, error)} (met {found})")
     elif isinstance(error, OverflowError):
-        new = OverflowError(f"{name}: {error} (met {found})")
+        new = OverflowError(f"{name}: {_in_our_words(name, args, error)} (met {found})")
     elif isinstance(error, TypeError | AttributeError):
         new = TypeError(f"{name}: {_in_our_words(name, args, error)} (met {found})")
     else:
@@ -83,11 +83,7 @@ def _mend(name: str, args: tuple[Any, ...], error: Exception) -> str:
     if said != str(error):
         return said
     if "broadcast" in said and len(shapes) == 2:
-        a, b = shapes
-        return (
-            f"shapes {a} and {b} do not broadcast: compared from the right, sizes must be equal or 1; "
-            "insert an axis with x[:, None], or transpose one of them"
-        )
+        return f"shapes {shapes[0]} and {shapes[1]} {_APART}"
     if name == "matmul" and (len(shapes) < len(arrays) or not all(shapes)):
         return "a matrix product needs at least one axis on both sides; multiply by a number with *"
     if name == "matmul" and len(shapes) == 2:
@@ -97,15 +93,26 @@ def _mend(name: str, args: tuple[Any, ...], error: Exception) -> str:
             f"shapes {a} and {b} cannot be multiplied: the last axis of a ({a[-1]}) must equal the "
             f"{'second to last' if len(b) > 1 else 'only'} axis of b ({inner}); transpose one with .T?"
         )
-    return said
+    lists = re.search(r"could not be broadcast together with shapes (.*\S)", said)  # of which some were lists
+    return f"shapes {lists[1]} {_APART}" if lists else said
 
 
+_APART = (
+    "do not broadcast: compared from the right, sizes must be equal or 1; insert an axis with x[:, None], or transpose "
+    "one of them"
+)
 OUT_OF_BOUNDS = "axis {0} is out of bounds: shape {shape} has {1} axes, counted from 0, or from the end with -1"
+
+_NOT_WHOLE = (
+    "object cannot be interpreted as an integer|expected a sequence of integers|only integer scalar arrays|"
+    "an integer is required|integer argument expected"
+)
 
 # What NumPy says (a pattern), and what is said in its place, by which ops ("": by all). {0}, {1}: what the pattern
 # found; {shape}: that of the first array; {args[1]}: the second argument.
 _IN_OUR_WORDS = (
-    ("", "nested lists are ragged", "the nested lists are ragged: those on one level must have one length"),
+    ("", "nested lists are ragged|inhomogeneous shape",
+     "the nested lists are ragged: those on one level must have one length"),
     ("stack", r"axis (-?\d+) is out of bounds for array of dimension (\d+)",
      "axis {0} is out of bounds: parts of shape {shape} give {1} axes, counted from 0, or from the end with -1"),
     ("", r"axis (-?\d+) is out of bounds for array of dimension (\d+)", OUT_OF_BOUNDS),
@@ -134,20 +141,38 @@ _IN_OUR_WORDS = (
      "index arrays of shapes {0} do not broadcast: they are read side by side, one element of each for one place"),
     ("getitem", "only integers, slices",
      "an index is made of integers, slices, None, ... and integer or boolean arrays, not of {args[1]}"),
+    ("getitem", "slice indices must be integers|only integer scalar arrays",
+     "the ends and the step of a slice are whole numbers or None"),
+    ("getitem", "slice step cannot be zero", "the step of a slice cannot be 0"),
+    ("getitem", "a single ellipsis", "an index may have one '...', which stands for all axes that are not named"),
+    ("getitem", "not subscriptable", "a number has no axis to index; x.reshape(1) has one"),
     ("einsum", "included output subscript '(.)' which never", "the output names '{0}', which stands in no operand"),
     ("einsum", "includes output subscript '(.)' multiple", "the output names '{0}' twice; a letter is one axis of it"),
     ("einsum", "invalid subscript '(.)'", "'{0}' is no subscript: they are letters, with ',', '...' and '->' between"),
-    ("var std", "did not contain a loop", "ddof is a number, not {args[2]}"),
     ("argmax", "empty sequence", "nothing has no largest element: axis {args[1]} of shape {shape} is empty"),
     ("argmin", "empty sequence", "nothing has no smallest element: axis {args[1]} of shape {shape} is empty"),
+    ("stack concatenate", "not iterable|cannot be iterated", "give what is to be joined as a list, [a, b]"),
+    ("broadcast_to", "not supported between|non-scalar to a scalar", "a shape is a whole number or a tuple of them"),
+    ("roll", "not iterable", "sizes, axes and shifts are whole numbers, or tuples of them"),
+    ("roll", "shape mismatch", "give one shift for each axis, or one for all"),
+    ("zeros ones full", "Use .. not None", "a shape is a whole number or a tuple of them; () is that of one number"),
+    ("zeros ones full eye normal uniform", "maximum allowed dimension|array is too big",
+     "so many elements fit into no memory"),
     ("zeros ones full", "negative dimensions", "a size cannot be negative, as in {args[0]}"),
     ("eye normal uniform", "negative dimensions", "a size cannot be negative"),
     ("full", "could not broadcast", "the value must be one number, or fit into shape {args[0]}"),
-    ("arange", "not supported for inputs", "start, stop and step are numbers"),
+    ("arange", "maximum allowed size|cannot compute length",
+     "from {args[0]} to {args[1]} by {args[2]} is further than memory reaches"),
     ("normal", "scale < 0", "std must be 0 or more, not {args[1]}"),
+    ("normal", "not convert|real number|shape mismatch", "mean and std are numbers, or arrays that fit the shape"),
+    ("uniform", "not convert|real number|shape mismatch", "low and high are numbers, or arrays that fit the shape"),
+    ("uniform", "exceeds valid bounds", "low and high must be finite, not {args[0]} and {args[1]}"),
     ("uniform", "high - low < 0", "low must not be above high, but {args[0]} is above {args[1]}"),
-    ("", r"'(\w+)' object cannot be interpreted as an integer|expected a sequence of integers",
-     "sizes, axes and shifts are whole numbers, or tuples of them"),
+    ("cumsum argmax argmin", _NOT_WHOLE, "axis is one whole number, or None for all elements in a row"),
+    ("sum mean var std max min prod logsumexp norm", _NOT_WHOLE,
+     "an axis is a whole number or a tuple of them, keepdims True or False"),
+    ("", _NOT_WHOLE, "sizes, axes and shifts are whole numbers, or tuples of them"),
+    ("isclose allclose", "unsupported operand|promoted|not supported", "operands are numbers and arrays of numbers"),
     ("", "did not contain a loop with signature matching types", "operands are numbers and arrays of numbers"),
 )  # fmt: skip
 

@@ -39,6 +39,7 @@ INSTEAD: dict[str, str] = {
     "cbrt": "use tg.sign(x) * tg.abs(x) ** (1 / 3)",
     "diff": "use x[1:] - x[:-1]",
     "hypot": "use tg.norm of both stacked",
+    **dict.fromkeys(["mod", "remainder"], "use x - y * np.floor(x.numpy() / y)"),
     "logaddexp": "use tg.logsumexp of both stacked",
     "matrix_transpose": "use tg.swapaxes(x, -1, -2)",
     "ptp": "use tg.max(x) - tg.min(x)",

@@ -22,6 +22,7 @@ from tinygrad7.tensor import Tensor, value_of
 # The first two fill the slots of Node and Tensor themselves: a constructor costs as much again as what it fills.
 _new: Any = object.__new__
 _ndarray = np.ndarray
+_HELD = "?bBhHiIlLqQefd"  # the dtypes of tensors, by NumPy's letters
 
 
 def unary(op: Op) -> Any:
@@ -117,14 +118,17 @@ def general(op: Op) -> Any:
                     if i not in tensors:
                         raise TypeError(no_rule(op, op.keywords[i - count] if op.variadic else op.names[i]))
                     recorded = True
-            elif value is not None and i in tensors:
-                raw[i] = operand(value)
+            elif i in tensors and (value is not None or _needed(op, i)):
+                raw[i] = _operand(op, value, given)
         result = _run(op, raw, count, given)
         residuals = None
         if op.reference is not None:
             result, residuals = result
         if not wrap:
             return result
+        for y in (result,) if op.outputs is None else result:
+            if y.dtype.char not in _HELD:
+                _check_result(op, y, given)
         state = STATE.get()
         if not recorded or not state.recording:
             done = tuple(Tensor(y) for y in result) if op.outputs is not None else Tensor(result)
@@ -162,6 +166,26 @@ def general(op: Op) -> Any:
         return watched(op, raw, done, state) if state.watch else done
 
     return call
+
+
+def _needed(op: Op, i: int) -> bool:
+    """Whether an operand cannot be None. Fused ops may do without one (a bias), and users' ops decide themselves."""
+    return op.builtin and op.reference is None and bool(op.variadic or op.defaults.get(op.names[i], 0) is not None)
+
+
+def _operand(op: Op, value: Any, given: tuple[Any, ...]) -> Any:
+    try:
+        return operand(value)
+    except (TypeError, ValueError) as error:
+        raise explain(op.name, given, error) from error
+
+
+def _check_result(op: Op, y: Array, given: tuple[Any, ...]) -> None:
+    """Raise for a result of a dtype that no tensor has: something that was given had it."""
+    try:
+        check_dtype(y.dtype)
+    except TypeError as error:
+        raise explain(op.name, given, error) from error
 
 
 def _complete(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.arrays import floating
+from tinygrad7.arrays import floating, operand
 from tinygrad7.backend import xp
 from tinygrad7.declare import primitive
 from tinygrad7.domains import elementwise
@@ -37,7 +37,7 @@ relu.vjp(x=lambda g, y: where(y > 0, g, 0))
 @primitive("leaky relu", domain=elementwise(away=(0.0,), slope=[0.01, 0.3]))
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     """Leaky rectifier.   y = x if x > 0 else slope · x      x̄ = ȳ (1 if x > 0 else slope)"""
-    return xp(x).where(x > 0, x, slope * x)
+    return xp(x).where(x > 0, x, operand(slope) * x)
 
 
 leaky_relu.vjp(x=lambda g, x, slope: where(x > 0, g, slope * g))
@@ -49,7 +49,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 
     Clevert, Unterthiner and Hochreiter, 2016."""
     x = floating(x)
-    return xp(x).where(x > 0, x, alpha * xp(x).expm1(xp(x).minimum(x, 0)))
+    return xp(x).where(x > 0, x, operand(alpha) * xp(x).expm1(xp(x).minimum(x, 0)))
 
 
 elu.vjp(x=lambda g, x, y, alpha: where(x > 0, g, g * (y + alpha)))

@@ -9,16 +9,17 @@ import numpy as np
 from tinygrad7.arrays import operand
 from tinygrad7.backend import device_only, is_array, xp_of
 from tinygrad7.declare import function
-from tinygrad7.messages import explain
+from tinygrad7.messages import explain, told
 from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 
 def _comparison(name: str) -> Any:
     """NumPy's function ``name`` on the values of tensors."""
+    anything = name in ("equal", "not_equal")  # what is no number is equal to none
 
     def compare(*args: Any) -> Any:
-        values = [operand(v) if isinstance(v, list | tuple) else v for v in map(value_of, args)]
         try:
+            values = [v if anything and not isinstance(v, list | tuple) else operand(v) for v in map(value_of, args)]
             return getattr(xp_of(*values), name)(*values)
         except (TypeError, ValueError) as error:
             raise explain(name, args, error) from error
@@ -45,14 +46,23 @@ for _function in ("isnan", "isfinite", "isinf", "signbit", "logical_not", "logic
 @function(method=False)
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Which elements are equal within a tolerance, |a − b| ≤ atol + rtol |b|: a plain boolean array."""
-    a, b = value_of(a), value_of(b)
-    return _of_two("isclose", a, b).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    return _close("isclose", a, b, rtol, atol, equal_nan)
 
 
 @function(method=False)
 def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are equal within a tolerance, |a − b| ≤ atol + rtol |b|: a plain bool."""
-    return bool(isclose(a, b, rtol, atol, equal_nan).all())
+    return bool(_close("allclose", a, b, rtol, atol, equal_nan).all())
+
+
+def _close(name: str, a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool) -> Any:
+    a, b, rtol, atol = map(value_of, (a, b, rtol, atol))
+    m = _of_two(name, a, b)
+
+    def close(a: Any, b: Any, rtol: Any, atol: Any) -> Any:
+        return m.isclose(a, b, operand(rtol), operand(atol), equal_nan=equal_nan)
+
+    return told(name, close, a, b, rtol, atol)
 
 
 @function(method=False)

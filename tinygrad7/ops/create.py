@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import operand
 from tinygrad7.context import STATE, check_dtype
-from tinygrad7.messages import told
+from tinygrad7.messages import describe, told
 from tinygrad7.random import generator
 from tinygrad7.tensor import NUMPY, Tensor, tensor
 
@@ -41,7 +42,13 @@ def full(
     device: str | None = None,
 ) -> Tensor:
     """``value`` everywhere, in the default dtype unless ``dtype`` is given."""
-    return _made(told("full", np.full, shape, value), dtype, requires_grad, name, device)
+    return _made(told("full", _full, shape, value), dtype, requires_grad, name, device)
+
+
+def _full(shape: Any, value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        operand(value)  # says what is no number: NumPy makes NaN of None, and years of dates
+    return np.full(shape, value)
 
 
 def arange(
@@ -57,6 +64,9 @@ def arange(
     """The numbers from ``start`` (0 if only one is given) up to but without ``stop``; integers give an int64 tensor."""
     if stop is None:
         start, stop = 0, start
+    for given in (start, stop, step):
+        if np.ndim(given) or np.asarray(given).dtype.kind not in "fiub":
+            raise TypeError(f"arange: start, stop and step are numbers, not {describe(given)}")
     if step == 0:
         raise ValueError(f"arange: a step of 0 does not get from {start} to {stop}")
     array = told("arange", np.arange, start, stop, step)

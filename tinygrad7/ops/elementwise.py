@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad7.arrays import operand
 from tinygrad7.backend import Array, xp, xp_of
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick, apart, broadcastable, elementwise
+from tinygrad7.messages import told
 from tinygrad7.tensor import NUMPY, Tensor
 
 # ---- choice, which other rules use -------------------------------------------------------------------------------
@@ -34,10 +36,15 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     if type(b) is int and b == 0 and type(a) is np.ndarray and type(condition) is np.ndarray and a.size > 1000:
         if a.dtype.char in "efd" and condition.dtype == np.bool_ and a.shape == condition.shape:
             return _kept(condition, a)
+    if type(condition) is not np.ndarray or condition.dtype is not _BOOL:
+        condition = operand(condition)
     m = xp_of(condition, a, b)
     if m is not np and type(condition) is bool:  # CuPy's conditions are arrays
         condition = m.full((), condition)
     return m.where(condition, a, b)
+
+
+_BOOL = np.dtype(bool)
 
 
 def _kept(condition: Array, a: Array) -> Array:
@@ -274,7 +281,11 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     """Limited to [a_min, a_max], also called ``min`` and ``max`` (None: no limit).   x̄ = ȳ [a_min ≤ x ≤ a_max]"""
     if (a_min is not None and min is not None) or (a_max is not None and max is not None):
         raise TypeError("clip: a limit is given twice; use a_min and a_max, or min= and max=")
-    return _clip(x, a_min if min is None else min, a_max if max is None else max)
+    return _clip(x, _limit(a_min if min is None else min), _limit(a_max if max is None else max))
+
+
+def _limit(value: Any) -> Any:
+    return value if value is None or isinstance(value, Tensor) else told("clip", operand, value)
 
 
 # ---- operators ---------------------------------------------------------------------------------------------------
@@ -285,10 +296,27 @@ def _reflected(op: Any) -> Any:
     return lambda self, other: op(other, self)
 
 
+def _numpy_says(function: Any) -> Any:
+    """The operator as NumPy's function: for constants its plain answer, else that there is no derivative here."""
+
+    def call(self: Any, other: Any) -> float | Any:
+        return function(self, other)
+
+    return call
+
+
+def _rounded(self: Any, digits: int | None = None) -> float | Any:
+    return np.round(self, digits or 0)
+
+
 for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power}.items():
     setattr(Tensor, f"__r{_name}__", _reflected(_op))
 for _op in (add, subtract, multiply, divide, power, negative):
     setattr(Tensor, _op.__name__, _op)
 for _name, _function in {"__abs__": abs, "__pos__": lambda x: x}.items():
     setattr(Tensor, _name, _function)
+for _name, _numpys in {"mod": np.remainder, "floordiv": np.floor_divide}.items():  # which have no rule here
+    setattr(Tensor, f"__{_name}__", _numpy_says(_numpys))
+    setattr(Tensor, f"__r{_name}__", _numpy_says(lambda a, b, f=_numpys: f(b, a)))
+Tensor.__round__ = _rounded  # type: ignore[method-assign]
 NUMPY[np.positive] = lambda x: x

@@ -11,8 +11,8 @@ from tinygrad7.arrays import own
 from tinygrad7.backend import Array, device_of, is_array, to_device, xp
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
-from tinygrad7.messages import ShapeError, told
-from tinygrad7.ops.axes import normal_axes
+from tinygrad7.messages import ShapeError, describe, told
+from tinygrad7.ops.axes import normal_axis
 from tinygrad7.ops.shape import _reshape, broadcast_to, ndim_of, shape_of
 from tinygrad7.tensor import Tensor, value_of
 
@@ -82,11 +82,19 @@ def _plain_index(index: Any, name: str = "getitem") -> Any:
         if index.requires_grad:
             raise TypeError(f"{name}: an index has no gradient; pass integers, slices or an integer tensor")
         index = index._value
-    if not (isinstance(index, _SINGLE) or is_array(index) or hasattr(index, "__index__")):  # a list, a range, ...
-        index = np.asarray(index, dtype=np.intp if isinstance(index, list) and not index else None)
-    if is_array(index) and index.dtype.kind == "f":
+    if not (isinstance(index, _SINGLE) or is_array(index) or hasattr(index, "__index__")):
+        index, given = listed(index, name), index
+        if index.dtype.kind == "O":
+            raise IndexError(f"{name}: an index is made of integers or booleans, not of {describe(given)}")
+    if is_array(index) and index.dtype.kind not in "iub":
         raise IndexError(f"{name}: an index must be integer or boolean, not {index.dtype}")
     return index if is_array(index) or isinstance(index, _SINGLE) else operator.index(index)
+
+
+def listed(indices: Any, name: str) -> Any:
+    """A list, a range, ... as an array, an empty one of integers."""
+    found = told(name, np.asarray, indices)
+    return found if found.size else found.astype(np.intp)
 
 
 def _placed(index: Any, x: Any) -> Any:
@@ -133,22 +141,18 @@ _SINGLE = (*_BASIC, str)  # what an array cannot be made of; NumPy says what is 
 @function()
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """Elements at ``indices`` along ``axis`` (None: of the flattened x); repeated indices add up in the gradient."""
-    indices = _plain_index(indices if not isinstance(indices, tuple) else list(indices), "take")
-    if is_array(indices) and indices.dtype.kind == "b":
-        raise IndexError("take: indices are integers, not booleans; x[mask] chooses by a mask")
+    indices = _integers(indices, "take")
     if axis is None:
         return _picked("take", _reshape(x, -1), indices)
-    (axis,) = normal_axes(axis, shape_of(x), "take")
+    axis = normal_axis(axis, shape_of(x), "take")
     return _picked("take", x, (slice(None),) * axis + (indices,))
 
 
 @function(method=False)
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     """Elements picked one by one along ``axis``, as ``numpy.take_along_axis``: the companion of argmax and argsort."""
-    indices = _plain_index(indices, "take_along_axis")
+    indices = _integers(indices, "take_along_axis")
     indices = indices if is_array(indices) else np.asarray(indices)
-    if indices.dtype.kind == "b":
-        raise IndexError("take_along_axis: indices are integers, not booleans; x[mask] chooses by a mask")
     if axis is None:
         if indices.ndim != 1:
             raise ShapeError(
@@ -157,7 +161,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
             )
         return _picked("take_along_axis", _reshape(x, -1), indices)
     ndim = ndim_of(x)
-    (axis,) = normal_axes(axis, shape_of(x), "take_along_axis")
+    axis = normal_axis(axis, shape_of(x), "take_along_axis")
     if indices.ndim != ndim:
         raise ValueError(f"take_along_axis: indices have {indices.ndim} dimension(s), x has {ndim}; they must be equal")
     rest = [_without(shape_of(x), axis), _without(indices.shape, axis)]
@@ -177,6 +181,16 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     ]  # a stretched axis has one place
     places[axis] = full
     return _picked("take_along_axis", x, tuple(places))
+
+
+def _integers(indices: Any, name: str) -> Any:
+    """What can only be integers: a number or an array of them."""
+    indices = _plain_index(list(indices) if isinstance(indices, tuple) else indices, name)
+    if is_array(indices) and indices.dtype.kind == "b":
+        raise IndexError(f"{name}: indices are integers, not booleans; x[mask] chooses by a mask")
+    if isinstance(indices, _SINGLE) and type(indices) is not int:
+        raise TypeError(f"{name}: indices are integers, in a list or an array, not {indices!r}; x[...] takes slices")
+    return indices
 
 
 def _picked(name: str, x: Any, index: Any) -> Any:

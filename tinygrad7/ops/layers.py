@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad7.arrays import as_array
+from tinygrad7.arrays import as_array, scalar
 from tinygrad7.backend import device_of, is_array, to_device, xp
 from tinygrad7.declare import primitive
 from tinygrad7.domains import Call, Pick
+from tinygrad7.messages import describe, told
 from tinygrad7.ops.elementwise import sqrt, square
 from tinygrad7.ops.reduce import mean, narrow, sum_to, wide
 from tinygrad7.ops.shape import _reshape
@@ -67,11 +68,14 @@ def dropout(x: Any, rho: float = 0.5, *, training: bool = True, rng: Any = None,
     Outside training y = x. ``mode="classic"`` is the lecture's: y = m x in training, y = (1 − ρ) x outside. The mask is
     drawn on the host from ``rng`` (a generator, a seed, or None for that of ``tg.seed``). Raises ``ValueError`` unless
     0 ≤ ρ < 1. Srivastava et al., 2014; the lecture's slide "Stochastic Regularization"."""
+    rho = scalar(rho)
+    if not isinstance(rho, int | float):
+        raise TypeError(f"dropout: rho is the probability of dropping a unit, a number, not {describe(rho)}")
     if not 0 <= rho < 1:
         raise ValueError(f"dropout: rho is the probability of dropping a unit, 0 <= rho < 1, not {rho}")
     if mode not in ("inverted", "classic"):
         raise ValueError(f"dropout: mode must be 'inverted' or 'classic', not {mode!r}")
-    x = x if isinstance(x, Tensor) or is_array(x) else as_array(x)
+    x = x if isinstance(x, Tensor) or is_array(x) else told("dropout", as_array, x)
     if x.dtype.kind != "f":
         raise TypeError(f"dropout: x must be floats, not {x.dtype}: convert it with .astype('float32')")
     if rho == 0 or not training:

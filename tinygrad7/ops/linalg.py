@@ -14,7 +14,7 @@ from tinygrad7.domains import Call, Pick
 from tinygrad7.messages import ShapeError
 from tinygrad7.ops.axes import normal_axes
 from tinygrad7.ops.elementwise import multiply
-from tinygrad7.ops.indexing import _scatter, add_at, clean_index
+from tinygrad7.ops.indexing import _scatter, add_at, clean_index, listed
 from tinygrad7.ops.reduce import sum_to
 from tinygrad7.ops.shape import (
     _reshape,
@@ -93,12 +93,15 @@ def outer(a: Any, b: Any) -> Any:
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum of products over ``axes`` of both: a number of axes, or a pair of lists, as ``numpy.tensordot``."""
     a_shape, b_shape = shape_of(a), shape_of(b)
-    if isinstance(axes, int | np.integer):
-        axes = (range(-int(axes), 0), range(int(axes)))
-    left, right = (
-        normal_axes(tuple(x) if isinstance(x, range | list | tuple) else x, shape, "tensordot")
-        for x, shape in zip(axes, (a_shape, b_shape), strict=True)
-    )
+    axes = axes.tolist() if hasattr(axes, "tolist") else axes
+    if isinstance(axes, int) and axes >= 0:
+        axes = (range(-axes, 0), range(axes))
+    if not isinstance(axes, tuple | list) or len(axes) != 2:
+        raise TypeError(
+            "tensordot: axes is how many axes to sum over, or those of a and those of b, axes=([...], [...]), "
+            f"not {axes!r}"
+        )
+    left, right = normal_axes(axes[0], a_shape, "tensordot"), normal_axes(axes[1], b_shape, "tensordot")
     if [a_shape[i] for i in left] != [b_shape[i] for i in right]:
         raise ShapeError(
             f"tensordot: axes {left} of a {a_shape} must have the sizes of axes {right} of b {b_shape}; "
@@ -182,7 +185,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     count = subscripts.partition("->")[0].count(",") + 1
     if count != len(operands):
         raise ShapeError(f"einsum: {subscripts!r} names {count} operand(s), {len(operands)} are given")
-    operands = tuple(map(indexable, operands))
+    operands = tuple([indexable(x, "einsum") for x in operands])
     _check_sizes(subscripts, [shape_of(x) for x in operands])
     return _einsum(*operands, subscripts=subscripts)
 
@@ -192,6 +195,8 @@ def _check_sizes(subscripts: str, shapes: list[tuple[int, ...]]) -> None:
     terms = subscripts.replace(" ", "").partition("->")[0].split(",")
     sizes: dict[str, int] = {}
     for k, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
+        if "." in term.replace("...", "", 1):
+            raise ShapeError(f"einsum: dots stand in a term once, and as three: '...', not {term!r}")
         if len(term) != len(shape) and "..." not in term:
             raise ShapeError(f"einsum: {term!r} has {len(term)} letters, operand {k} has shape {shape}")
         letters = term.partition("...")[0], term.partition("...")[2]
@@ -223,8 +228,8 @@ def embedding(weight: Any, indices: Any) -> Any:
 
     Raises ``IndexError`` for an index outside, ``TypeError`` for indices that are no integers."""
     indices = value_of(indices)
-    if not is_array(indices):  # an empty list is one of no integers, as in x[[]]
-        indices = np.asarray(indices, dtype=np.intp if isinstance(indices, list) and not indices else None)
+    if not is_array(indices):
+        indices = listed(indices, "embedding")
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
     if not shape_of(weight):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.arrays import floating
-from tinygrad7.backend import Array, xp
+from tinygrad7.arrays import floating, from_python, scalar
+from tinygrad7.backend import Array, is_array, xp
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick, reduction
-from tinygrad7.messages import told
+from tinygrad7.messages import describe, told
 from tinygrad7.ops.axes import normal_axes
 from tinygrad7.ops.elementwise import abs as absolute
 from tinygrad7.ops.elementwise import exp, where
@@ -21,7 +21,7 @@ from tinygrad7.tensor import value_of
 
 def _axes(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     """The axes that a reduction over ``axis`` reduces. (A 0-d array has none, though NumPy takes 0 and −1 for it.)"""
-    return tuple(range(len(shape))) if axis is None or not shape else normal_axes(axis, shape, "reduction")
+    return tuple(range(len(shape))) if axis is None or not shape else normal_axes(axis, shape, "")
 
 
 def kept_shape(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
@@ -53,7 +53,7 @@ def _array(x: Any) -> Any:
 
 def _along(x: Any, axis: Any) -> Any:
     """``axis``, but None for the axis 0 or −1 of a 0-d array, which NumPy's reductions take and CuPy's do not."""
-    return axis if x.ndim or axis not in (0, -1) else None
+    return axis if x.ndim or not isinstance(axis, int | np.integer) or axis not in (0, -1) else None
 
 
 def wide(x: Any) -> Any:
@@ -121,7 +121,13 @@ def _spread_domain(pick: Pick) -> Call:
 def var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """Variance along axes.   y = Σ (x − m)² / (n − ddof), m the mean      x̄ = 2 ȳ (x − m) / (n − ddof)"""
     x = _array(x)
-    return narrow(wide(x).var(axis=axis, ddof=ddof, keepdims=keepdims), x)
+    return narrow(wide(x).var(axis=axis, ddof=_freedom(ddof), keepdims=keepdims), x)
+
+
+def _freedom(ddof: Any) -> float:
+    if not isinstance(scalar(ddof), int | float):
+        raise TypeError(f"ddof is a number, not {describe(ddof)}")
+    return scalar(ddof)  # type: ignore[no-any-return]
 
 
 def _var_rule(g: Any, x: Any, axis: Any, ddof: float, x_shape: tuple[int, ...]) -> Any:
@@ -139,7 +145,7 @@ def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
 
     m is the mean; where all elements are equal, y = 0 and x̄ = 0 (a subgradient)."""
     x = _array(x)
-    return narrow(wide(x).std(axis=axis, ddof=ddof, keepdims=keepdims), x)
+    return narrow(wide(x).std(axis=axis, ddof=_freedom(ddof), keepdims=keepdims), x)
 
 
 def _std_rule(g: Any, x: Any, y: Any, axis: Any, ddof: float, x_shape: tuple[int, ...]) -> Any:
@@ -298,15 +304,16 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     how many are not 0, which has no slope. x̄ = ȳ x / y for p = 2, and 0 where x = 0 (a subgradient); scaled by an
     element first, so that powers neither overflow nor vanish. Raises ``ValueError`` for another ``ord``, for the
     matrix norms that NumPy means by an ``ord`` over two axes, and for the smallest of no elements."""
-    x = floating(indexable(x))
+    x, ord = floating(indexable(x, "norm")), scalar(ord)
     axes = tuple(range(x.ndim)) if axis is None else normal_axes(axis, x.shape, "norm")
-    if ord is None or (ord == "fro" and len(axes) == 2):
+    axis = None if axis is None else axes
+    if ord is None or (isinstance(ord, str) and ord == "fro" and len(axes) == 2):
         return _norm(x, axis, keepdims)
     if len(axes) != 1:
         kind = "a matrix norm, which is not here" if len(axes) == 2 else "no norm"
-        raise ValueError(f"norm: ord={ord!r} over {len(axes)} axes is {kind}; give one axis of x {x.shape}")
-    if not isinstance(ord, int | float | np.number) or ord != ord:
-        raise ValueError(f"norm: ord={ord!r} is not a vector norm; use a number, inf or -inf")
+        raise ValueError(f"norm: ord={describe(ord)} over {len(axes)} axes is {kind}; give one axis of x {x.shape}")
+    if not isinstance(ord, int | float) or ord != ord:
+        raise ValueError(f"norm: ord={describe(ord)} is not a vector norm; use a number, inf or -inf")
     if ord == 2:
         return _norm(x, axis, keepdims)
     return narrow(_power_norm(wide(x), float(ord), axes[0], keepdims), x)
@@ -375,5 +382,6 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 def _place_of(name: str, x: Any, axis: int | None, keepdims: bool) -> Any:
     data = value_of(x)
-    axis = _along(data, axis) if hasattr(data, "ndim") else axis
+    data = data if is_array(data) else told(name, lambda x: from_python(x, np.float64), data)
+    axis = _along(data, axis)
     return told(name, lambda x, axis: getattr(xp(data), name)(x, axis=axis, keepdims=keepdims), data, axis)

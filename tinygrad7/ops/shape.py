@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.arrays import operand
+from tinygrad7.arrays import operand, scalar
 from tinygrad7.backend import xp, xp_of
 from tinygrad7.declare import function, primitive
 from tinygrad7.domains import Call, Pick
-from tinygrad7.messages import ShapeError
-from tinygrad7.ops.axes import normal_axes, pair_per_axis
+from tinygrad7.messages import ShapeError, told
+from tinygrad7.ops.axes import normal_axes, normal_axis, one_axis, pair_per_axis
 from tinygrad7.tensor import NUMPY, Tensor, value_of
 
 
@@ -31,7 +31,7 @@ def ndim_of(x: Any) -> int:
 
 def size_of(x: Any, axis: int | None = None) -> int:
     """The number of elements, in all or along ``axis``: a plain int."""
-    return math.prod(shape_of(x)) if axis is None else shape_of(x)[axis]
+    return math.prod(shape_of(x)) if axis is None else shape_of(x)[normal_axis(axis, shape_of(x), "size")]
 
 
 NUMPY[np.shape], NUMPY[np.ndim], NUMPY[np.size] = shape_of, ndim_of, size_of
@@ -56,9 +56,10 @@ _reshape.vjp(x=lambda g, x_shape: g.reshape(x_shape))
 @function()
 def reshape(x: Any, *sizes: Any, shape: Any = None) -> Any:
     """The same elements in ``shape``, given as a tuple or as numbers; one of them may be −1.   x̄ = ȳ in x's shape"""
-    if (shape is None) == (not sizes):
+    given = shape if not sizes else sizes[0] if len(sizes) == 1 else sizes
+    if given is None or (sizes and shape is not None):
         raise TypeError("reshape: give the new shape once, as in reshape(x, (2, 3)) or x.reshape(2, 3)")
-    return _reshape(x, shape if not sizes else sizes[0] if len(sizes) == 1 else sizes)
+    return _reshape(x, given)
 
 
 def _axes_domain(pick: Pick) -> Call:
@@ -85,12 +86,13 @@ _transpose.vjp(x=lambda g, axes: g.transpose(inverse_order(axes)))
 def transpose(x: Any, *order: Any, axes: Any = None) -> Any:
     """The axes permuted: ``transpose(x)`` reverses them, ``transpose(x, (1, 0, 2))`` or ``x.transpose(1, 0, 2)``."""
     if order:
-        axes = order[0] if len(order) == 1 and (order[0] is None or isinstance(order[0], tuple | list)) else order
+        axes = order[0] if len(order) == 1 and isinstance(order[0], tuple | list | range | None) else order
+    axes = None if axes is None else normal_axes(axes, shape_of(x), "transpose")
     if axes is not None and len(axes) != ndim_of(x):
         raise ShapeError(
-            f"transpose: {len(axes)} axes {tuple(axes)} for a shape {shape_of(x)} of {ndim_of(x)}; name every axis"
+            f"transpose: {len(axes)} axes {axes} for a shape {shape_of(x)} of {ndim_of(x)}; name every axis"
         )
-    return _transpose(x, None if axes is None else normal_axes(axes, shape_of(x), "transpose"))
+    return _transpose(x, axes)
 
 
 def _reversed(x: Tensor) -> Any:
@@ -105,7 +107,7 @@ Tensor.T = property(_reversed)  # type: ignore[assignment]
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     order = list(range(ndim_of(x)))
-    (first,), (second,) = (normal_axes(axis, shape_of(x), "swapaxes") for axis in (axis1, axis2))
+    first, second = (normal_axis(axis, shape_of(x), "swapaxes") for axis in (axis1, axis2))
     order[first], order[second] = second, first
     return _transpose(x, tuple(order))
 
@@ -138,7 +140,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
 def squeeze(x: Any, axis: Any = None) -> Any:
     """Axes of size 1 left out: all of them, or those named. Raises ``ValueError`` for one of another size."""
     shape = shape_of(x)
-    if not shape and axis in (0, -1):  # NumPy lets a number pass for a list of one
+    if not shape and isinstance(axis, int) and axis in (0, -1):  # NumPy lets a number pass for a list of one
         axis = None
     gone = [i for i, n in enumerate(shape) if n == 1] if axis is None else normal_axes(axis, shape, "squeeze")
     if any(shape[i] != 1 for i in gone):
@@ -206,6 +208,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     parts = _sequence(arrays, "concatenate")
     if axis is None:
         parts, axis = [_reshape(p, -1) for p in parts], 0
+    axis = one_axis(axis, "concatenate")
     return _concatenate(*parts, axis=axis, cuts=_cuts(map(shape_of, parts), axis))
 
 
@@ -227,11 +230,14 @@ _stack.vjp(parts=lambda g, index, axis: g[(slice(None),) * (axis % ndim_of(g)) +
 @function(method=False)
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """Arrays of one shape joined along a new ``axis``."""
-    return _stack(*_sequence(arrays, "stack"), axis=axis)
+    return _stack(*_sequence(arrays, "stack"), axis=one_axis(axis, "stack"))
 
 
 def _sequence(arrays: Any, name: str) -> list[Any]:
-    parts = [x if isinstance(x, Tensor) else operand(x) for x in arrays]
+    parts: list[Any]
+    if isinstance(arrays, dict):
+        raise TypeError(f"{name}: give what is to be joined as a list, [a, b], not as a dict")
+    parts = told(name, lambda arrays: [x if isinstance(x, Tensor) else operand(x) for x in arrays], arrays)
     if not parts:
         raise ValueError(f"{name}: the list is empty; at least one array is needed")
     if any(hasattr(x, "dtype") for x in parts):  # numbers beside arrays do not change the dtype
@@ -261,15 +267,15 @@ _unstack.vjp(x=lambda g, axis: stack(g, axis))
 @function()
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """The slices along ``axis``, as a tuple: one op however many there are, so the way to walk over time steps."""
-    normal_axes(axis, shape_of(x), "unstack")
+    axis = normal_axis(axis, shape_of(x), "unstack")
     return _unstack(x, axis) if shape_of(x)[axis] else ()
 
 
 @function()
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Consecutive parts along ``axis``: so many equal ones, or cut at the given places (as ``numpy.split``)."""
-    shape = shape_of(x)
-    (axis,) = normal_axes(axis, shape, "split")
+    shape, indices_or_sections = shape_of(x), scalar(indices_or_sections)
+    axis = normal_axis(axis, shape, "split")
     size = shape[axis]
     if isinstance(indices_or_sections, int | np.integer):
         if indices_or_sections <= 0 or size % indices_or_sections:
@@ -287,12 +293,14 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
                 f"not {indices_or_sections!r}"
             ) from None
     parts = zip([0, *cuts], [*cuts, size], strict=True)
-    x = indexable(x)
+    x = indexable(x, "split")
     return [x[(slice(None),) * axis + (slice(a, b),)] for a, b in parts]
 
 
-def indexable(x: Any) -> Any:
-    return x if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, int | float) else operand(x)
+def indexable(x: Any, name: str = "") -> Any:
+    if isinstance(x, Tensor):
+        return x
+    return np.asarray(x) if isinstance(x, int | float) else told(name, operand, x) if name else operand(x)
 
 
 # ---- turned, repeated, surrounded --------------------------------------------------------------------------------
@@ -302,7 +310,7 @@ def indexable(x: Any) -> Any:
 def flip(x: Any, axis: Any = None) -> Any:
     """The order of the elements reversed along ``axis`` (None: along all)."""
     axes = range(ndim_of(x)) if axis is None else normal_axes(axis, shape_of(x), "flip")
-    return indexable(x)[tuple([slice(None, None, -1) if i in axes else slice(None) for i in range(ndim_of(x))])]
+    return indexable(x, "flip")[tuple([slice(None, None, -1) if i in axes else slice(None) for i in range(ndim_of(x))])]
 
 
 def _roll_domain(pick: Pick) -> Call:
@@ -331,8 +339,8 @@ roll.vjp(x=_roll_back)
 @function(method=False)
 def tile(x: Any, reps: Any) -> Any:
     """x repeated ``reps`` times along each axis, as ``numpy.tile``; the gradient sums over the copies."""
-    shape, counts = shape_of(x), tuple(np.atleast_1d(reps).tolist())
-    if not all(isinstance(n, int) and n >= 0 for n in counts):
+    shape, counts = shape_of(x), tuple(told("tile", np.atleast_1d, reps).tolist())
+    if not all(type(n) is int and n >= 0 for n in counts):
         raise ValueError(f"tile: reps is a number of copies for each axis, integers from 0 on, not {reps!r}")
     counts = (1,) * (len(shape) - len(counts)) + counts
     shape = (1,) * (len(counts) - len(shape)) + shape
