@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,25 @@ def test_outputs_that_are_no_numbers_are_passed_over() -> None:
 @pytest.mark.host
 def test_another_byte_order_is_no_other_dtype() -> None:
     assert check_gradients(tg.tanh, V.astype(">f8")).status == "pass"
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_two_backwards_add_exactly_twice_on_the_host_and_but_for_rounding_on_a_device(place: str, cuda: Any) -> None:
+    off, calls = [0.0], itertools.count()
+
+    @tg.primitive("in any order", domain=None, method=False)
+    def in_any_order(x: Any) -> Any:
+        return 1.0 * x
+
+    in_any_order.vjp(x=lambda g: g * (1 + off[0] * (next(calls) % 2)))
+    x = tg.tensor(V, device=place)
+    assert check_gradients(in_any_order, x, order=1).status == "pass"
+    off[0] = 4 * np.finfo(np.float64).eps
+    if place == "cuda":
+        assert check_gradients(in_any_order, x, order=1).status == "pass"
+        off[0] = 1e-9
+    with pytest.raises(GradientError, match="two backwards did not add exactly twice"):
+        check_gradients(in_any_order, x, order=1)
 
 
 def test_a_joint_rule_is_tried_with_each_argument_alone() -> None:
