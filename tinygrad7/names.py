@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _JOIN = "use tg.concatenate or tg.stack"
@@ -129,5 +128,7 @@ def instead(name: str, known: Iterable[str] = ()) -> str:
     """What to write in place of ``name``: as listed above, else the nearest of the ``known`` names, else nothing."""
     if name in INSTEAD:
         return INSTEAD[name]
+    import difflib
+
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"the nearest is tg.{near[0]}" if near else ""

@@ -57,11 +57,17 @@ def unrolled(steps: int = 200, batch: int = 64, inputs: int = 64, hidden: int = 
     return {"kept / named": forward / named, "peak / forward": tracemalloc.get_traced_memory()[1] / forward}
 
 
+_UNWANTED = (  # what another package brings, and what takes milliseconds and is seldom needed
+    *("hypothesis", "graphviz", "cupy", "tqdm", "matplotlib", "safetensors", "numpy.random", "importlib.resources"),
+    *("difflib", "hashlib", "html", "subprocess", "tempfile", "zipfile"),
+)
+
+
 def start() -> dict[str, float]:
     """Milliseconds that ``import tinygrad7`` takes after NumPy, with compiled files there as after an installation."""
     code = (
         "import numpy, time, sys; t = time.perf_counter(); import tinygrad7; print((time.perf_counter() - t) * 1e3,"
-        " *[m for m in ('hypothesis', 'graphviz', 'cupy', 'tqdm', 'matplotlib') if m in sys.modules])"
+        f" *[m for m in {_UNWANTED} if m in sys.modules])"
     )
     with tempfile.TemporaryDirectory() as compiled:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {

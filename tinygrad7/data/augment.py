@@ -16,8 +16,6 @@ import numpy as np
 
 from tinygrad7.settings import check_number, check_whole
 
-Rng = np.random.Generator
-
 
 class Transform:
     """A random change to a batch of images, drawn by the training stream that owns it."""
@@ -42,7 +40,7 @@ class Transform:
                 f"{self.name}: fill={fill} is no {images.dtype} pixel; give one that is, or images as floats"
             )
 
-    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+    def _draw(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The changed images, a new array of the same shape and dtype."""
         raise NotImplementedError
 
@@ -57,7 +55,7 @@ class translate(Transform):
         check_number("translate", -np.inf, fill=fill)
         self.pixels, self.fill = int(pixels), fill
 
-    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+    def _draw(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         n, (height, width) = len(images), images.shape[-2:]
         shift = rng.integers(-self.pixels, self.pixels + 1, size=(2, n))
         rows = np.arange(height) - shift[0, :, None]
@@ -76,7 +74,7 @@ class flip(Transform):
         check_number("flip", most=1, p=p)
         self.horizontal, self.vertical, self.p = horizontal, vertical, p
 
-    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+    def _draw(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for wanted, axis in ((self.horizontal, -1), (self.vertical, -2)):
             if wanted:
                 chosen = rng.random(len(images)) < self.p
@@ -94,7 +92,7 @@ class rotate(Transform):
         check_number("rotate", -np.inf, fill=fill)
         self.degrees, self.fill = degrees, fill
 
-    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+    def _draw(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         height, width = images.shape[-2:]
         angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees, size=(len(images), 1, 1)))
         down, right = np.arange(height)[:, None] - (height - 1) / 2, np.arange(width) - (width - 1) / 2
@@ -118,7 +116,7 @@ class warp(Transform):
             raise ValueError("warp: smoothness must be more than 0 pixels")
         self.strength, self.smoothness, self.fill = strength, smoothness, fill
 
-    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+    def _draw(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         n, (height, width) = len(images), images.shape[-2:]
         smooth_rows, smooth_columns = self._smoothing(height), self._smoothing(width)
         field = self.strength * (smooth_rows @ rng.standard_normal((2, n, height, width)) @ smooth_columns.T)
@@ -157,7 +155,7 @@ class noise(Transform):
         if self.flip and (self.low is None or self.high is None) and images.dtype not in _HIGHEST:
             raise ValueError(f"noise: flip= of {images.dtype} pixels needs low= and high=, the range that they have")
 
-    def _draw(self, images: np.ndarray, rng: Rng) -> np.ndarray:
+    def _draw(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         values = images + self.std * rng.standard_normal(images.shape)
         if self.flip:
             low = 0 if self.low is None else self.low

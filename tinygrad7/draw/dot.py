@@ -35,12 +35,12 @@ CLUSTERS = {"step": ("#f3f6fb", "#c9d4e6")}
 BLOCK = ("#fafbfd", "#d5dbe6")
 EDGES = {"parameter": "#c9a04a", "input": "#6aa88f"}
 
-_INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_INVALID = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # compiled when first used: it takes 4 ms
 
 
 def clean(text: str) -> str:
     """Without the characters that XML cannot hold: each becomes U+FFFD."""
-    return text if text.isascii() and text.isprintable() else _INVALID.sub("\ufffd", text)
+    return text if text.isascii() and text.isprintable() else re.sub(_INVALID, "\ufffd", text)
 
 
 def quote(text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from tinygrad7.draw.layout import Drawing, layout, text_width
 from tinygrad7.draw.model import Box, Picture, build
 from tinygrad7.draw.replay import Replay
 from tinygrad7.draw.script import EVENTS, Script
-from tinygrad7.draw.svg import TITLE_SIZE, escape, points_of, style, svg
+from tinygrad7.draw.svg import TITLE_SIZE, beside, escape, points_of, style, svg
 from tinygrad7.draw.values import barred, heat, norm, statistics, symbols
 from tinygrad7.draw.words import shape_text
 from tinygrad7.node import Leaf
@@ -84,15 +83,14 @@ def page(y: Any, *, level: str = "op", fold: Any = "auto", time: str = "LR", exp
     }
     data |= _geometry(drawing)
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    resource = files("tinygrad7.draw").joinpath
     parts = {
         "TITLE": escape(title), "SUBTITLE": escape(subtitle), "NOTES": escape(" ".join(notes)),
-        "STYLE": style() + resource("player.css").read_text(encoding="utf-8"),
+        "STYLE": style() + beside("player.css"),
         "DRAWING": svg(drawing, player=True, title=f"The computation graph of {title}"),
         "DATA": text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
-        "SCRIPT": resource("player.js").read_text(encoding="utf-8"),
+        "SCRIPT": beside("player.js"),
     }  # fmt: skip
-    template = resource("player.html").read_text(encoding="utf-8")
+    template = beside("player.html")
     return clean(re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], template))  # one pass: names may hold {{DATA}} too
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,8 @@ def renderer(form: str) -> str:
 
 def render(source: str, form: str) -> bytes:
     """``source`` drawn as svg, png or pdf."""
+    import subprocess
+
     program = renderer(form)
     more = ["-Gdpi=144"] if form == "png" else []
     done = subprocess.run([program, f"-T{form}", *more], input=source.encode(), capture_output=True, check=False)

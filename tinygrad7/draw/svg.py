@@ -6,8 +6,6 @@ Every part has a class that says what it is; in a player, an id as well (``b3``,
 
 from __future__ import annotations
 
-import html
-from importlib.resources import files
 from typing import Any
 
 from tinygrad7.draw.dot import clean, fitting, n, shorten
@@ -22,12 +20,21 @@ TITLE_SIZE = 11.0
 
 def escape(text: str) -> str:
     """``text`` for the inside of an element or of a quoted attribute, on one line."""
+    import html
+
     return html.escape(" ".join(clean(text).split("\n"))).replace("\r", " ").replace("\t", " ")
 
 
 def style() -> str:
     """The sheet of a drawing."""
-    return files("tinygrad7.draw").joinpath("drawing.css").read_text(encoding="utf-8")
+    return beside("drawing.css")
+
+
+def beside(name: str) -> str:
+    """The text of a file that stands beside this one."""
+    from importlib.resources import files
+
+    return files("tinygrad7.draw").joinpath(name).read_text(encoding="utf-8")
 
 
 def svg(drawing: Drawing, *, player: bool = False, title: str = "") -> str:

@@ -7,7 +7,6 @@ so tapes, drawings and messages say where an op happened.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -253,6 +252,8 @@ class Module:
         complaints = []
         for key, value in state.items():
             if key not in known:
+                import difflib
+
                 near = difflib.get_close_matches(str(key), known, n=1)
                 complaints.append(f"unknown key {key!r}" + (f" (is {near[0]!r} meant?)" if near else ""))
                 continue

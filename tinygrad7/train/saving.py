@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import io
 import json
 import os
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +166,8 @@ class Checkpoint:
 
 
 def _digest(skeleton: str, arrays: dict[str, np.ndarray]) -> str:
+    import hashlib
+
     digest = hashlib.sha256(skeleton.encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -177,6 +177,8 @@ def _digest(skeleton: str, arrays: dict[str, np.ndarray]) -> str:
 
 
 def _encode_npz(header: str, arrays: dict[str, np.ndarray]) -> bytes:
+    import zipfile
+
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(_HEADER, _EPOCH), header)
@@ -188,6 +190,8 @@ def _encode_npz(header: str, arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def _decode_npz(content: bytes) -> tuple[str, dict[str, np.ndarray]]:
+    import zipfile
+
     if not content.startswith(b"PK"):
         raise CheckpointError(f"it is foreign: {'it is empty' if not content else 'no .npz file starts like this'}")
     try:
