@@ -43,7 +43,15 @@ LAYERS = [
     ["train"],
 ]
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
-OPTIONAL = {"cupy", "hypothesis", "graphviz", "graphviz_pure", "matplotlib", "tqdm", "safetensors", "IPython"}
+SELDOM = {
+    "difflib",
+    "hashlib",
+    "html",
+    "importlib.resources",
+    "subprocess",
+    "zipfile",
+}  # a millisecond or more to import, each
+OPTIONAL = SELDOM | {"cupy", "hypothesis", "graphviz", "graphviz_pure", "matplotlib", "tqdm", "safetensors", "IPython"}
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 
 
@@ -110,7 +118,7 @@ def test_a_file_imports_only_from_rows_above_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_file_imports_late_except_what_is_optional(path: Path) -> None:
+def test_no_file_imports_late_except_what_is_optional_or_seldom_needed(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     top = {id(node) for node in tree.body}
     top |= {id(n) for node in tree.body if isinstance(node, ast.If | ast.Try) for n in ast.walk(node)}
@@ -118,11 +126,11 @@ def test_no_file_imports_late_except_what_is_optional(path: Path) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in top:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             for name in names:
-                assert name.partition(".")[0] in OPTIONAL, f"{path.name}:{node.lineno}: late import of {name}"
+                assert {name, name.partition(".")[0]} & OPTIONAL, f"{path.name}:{node.lineno}: late import of {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_optional_packages_are_imported_late(path: Path) -> None:
+def test_what_is_optional_or_seldom_needed_is_imported_late(path: Path) -> None:
     if path.is_relative_to(ROOT / "testing"):  # `import tinygrad7` does not reach it
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -131,7 +139,7 @@ def test_optional_packages_are_imported_late(path: Path) -> None:
         for n in ast.walk(node) if isinstance(node, ast.If | ast.Try) else [node]:
             if isinstance(n, ast.Import | ast.ImportFrom) and n.lineno not in types:
                 names = [a.name for a in n.names] if isinstance(n, ast.Import) else [n.module or ""]
-                found = {name.partition(".")[0] for name in names} & OPTIONAL
+                found = {part for name in names for part in (name, name.partition(".")[0])} & OPTIONAL
                 assert not found, f"{path.name}:{n.lineno}: {found} must be imported where it is needed"
 
 
