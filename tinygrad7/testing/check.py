@@ -228,8 +228,8 @@ def _check_own_precision(problem: Problem, bars: list[Array], point: list[Array]
 
 
 def _same(a: Array, b: Array) -> bool:
-    """Whether two runs gave the same: to the last bit on the host; but for rounding on a device, which adds what goes to
-    one element, or comes back from one that was taken twice, in any order."""
+    """Whether two runs gave the same: to the last bit on the host; but for rounding on a device, which adds up what
+    goes to one element, or comes back from one that was taken twice, in any order."""
     x, y = to_numpy(a), to_numpy(b)
     if np.array_equal(x, y, equal_nan=True) or device_of(a) == "cpu":
         return np.array_equal(x, y, equal_nan=True)
