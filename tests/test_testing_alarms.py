@@ -87,6 +87,16 @@ def test_where_kinks_meet_each_op_speaks_for_itself() -> None:
     assert check_gradients(lambda x, w: (x @ w).max() ** 2, np.zeros(3), RNG.normal(size=(3, 4))).at_kink
 
 
+def test_a_function_may_be_smooth_where_its_ops_have_kinks() -> None:
+    verdict = check_gradients(lambda a, b: tg.minimum(a, tg.maximum(a, b)), np.zeros(()), np.zeros(()))  # it is a
+    assert (
+        verdict.at_kink and verdict.order == 2 and "is made of subgradients (maximum has a kink here)" in str(verdict)
+    )
+    for cut in (lambda x: tg.relu(x).sum() + (x.data * x).sum(), lambda x: tg.relu(x * x.data)):
+        with pytest.raises(GradientError, match="beside a kink at these inputs"):
+            check_gradients(cut, np.array([0.0, 1.0]))
+
+
 def test_where_kinks_meet_what_is_wrong_is_still_found() -> None:
     @tg.primitive("rectifier", domain=[(-1, 1)])
     def twice_relu(x: Any) -> Any:

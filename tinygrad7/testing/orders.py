@@ -31,7 +31,8 @@ class Kink:
 class Mismatch(Exception):
     """A derivative that is not what was measured: in which input, at which element (None: along a direction).
 
-    ``kink``: where the slopes of the two sides differ, and it is not between them. ``infinite``: it is not finite."""
+    ``kink``: the slopes of the two sides, where it is those that it does not agree with. ``infinite``: it is not
+    finite."""
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class Order:
             return here
         measured = line.best(expected)
         what = f"along a random direction the rules give {expected:.9g}, central differences {measured:.9g}"
-        raise Mismatch(j, None, what, here)
+        raise Mismatch(j, None, what, here or Kink(j, None, expected, measured, measured))
 
     def _clear(self, line: Line, expected: float, tolerance: float) -> bool:
         """Whether along this line all is smooth, and as expected."""
@@ -163,7 +164,7 @@ class Order:
                 what = f"the rules give {expected:.9g}, central differences {measured:.9g}"
                 error = abs(measured - expected) if here is None else 0.0  # beside a kink nothing was measured
                 if worst is None or error > worst[0]:
-                    worst = error, Mismatch(j, element, what, here)
+                    worst = error, Mismatch(j, element, what, here or Kink(j, element, expected, measured, measured))
         if worst is not None:
             raise worst[1]
         return kink
