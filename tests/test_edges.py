@@ -300,7 +300,7 @@ def test_a_condition_may_hold_any_byte_for_true() -> None:
 # ---- shapes ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("axis", [0, -1, None])
+@pytest.mark.parametrize("axis", [0, -1, None, np.int64(0), np.array(-1)])
 def test_a_number_is_squeezed_as_numpy_does(axis: Any) -> None:
     x = leaf(3.0)
     y = tg.squeeze(x, axis=axis)

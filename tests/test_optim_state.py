@@ -93,7 +93,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(key: str, tmp_path: Path) -> None
 )
 def test_a_copied_optimizer_goes_on_with_its_copied_parameters(copied: Any) -> None:
     p = leaf([1.0, 2.0], "p")
-    optimizer = Adam([p], 0.1)
+    optimizer = Adam([p], warmup(2.0 * cosine(0.05, 10), 2))
     give(p, 1.0)
     optimizer.step()
     q, other = copied((p, optimizer))

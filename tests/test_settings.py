@@ -310,6 +310,23 @@ def test_blocks_may_be_left_in_any_order() -> None:
     assert STATE.get().recording and STATE.get().around is around
 
 
+def test_many_blocks_that_nobody_leaves_do_no_harm() -> None:
+    async def batches() -> Any:
+        with tg.no_grad():
+            for i in range(3):
+                yield i
+
+    async def serve() -> tuple[bool, Any]:
+        for _ in range(2000):
+            async for _ in batches():
+                break  # it is closed in another task
+        with tg.enable_grad(), tg.scope("here"):
+            tg.default_dtype("float64")
+            return tg.zeros(()).dtype == np.float64, (leaf() * 2).requires_grad
+
+    assert asyncio.run(serve()) == (True, True)
+
+
 def test_a_dtype_that_is_set_outlasts_all_blocks_but_one_that_sets_it_too() -> None:
     before, depth = STATE.get().dtype, _depth()
     with tg.default_dtype("float64"):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 
 import tinygrad7 as tg
 from tests.helpers import host
+from tinygrad7.backend import xp
 from tinygrad7.testing import GradientError, check_gradients, check_op, strategies
 
 pytestmark = pytest.mark.usefixtures("forget")
@@ -120,6 +121,40 @@ def test_a_kink_hides_nothing_beside_it() -> None:
         check_gradients(f, np.zeros(20), V)
     assert check_gradients(f, np.zeros(20), V, order=1).at_kink
     assert check_gradients(lambda x: tg.relu(x).sum(), np.zeros(20)).order == 2
+
+
+def test_a_kink_hides_nothing_in_low_precision_or_on_its_other_side() -> None:
+    @tg.primitive("tanh", domain=None, method=False)
+    def wrong_in_float32(x: Any) -> Any:
+        return xp(x).tanh(x)
+
+    wrong_in_float32.vjp(x=lambda g, y: g * (1 - y * y) * (1.5 if y.dtype == np.float32 else 1.0))
+    x = np.array([0.0, 1.0, -1.0], np.float32)
+    with pytest.raises(GradientError, match="the gradient in float32 is"):
+        check_gradients(lambda x: tg.relu(x) + wrong_in_float32(x), x, order=1)
+
+    @tg.primitive("ramp", domain=None, method=False)
+    def steeper_than_it_says(x: Any) -> Any:
+        return xp(x).maximum(x, 0) * 1.01
+
+    steeper_than_it_says.vjp(x=lambda g, x: g * (x > 0))
+    for seed in range(4):
+        with pytest.raises(GradientError, match="beside a kink at these inputs"):
+            check_gradients(steeper_than_it_says, np.zeros(1), rng=seed)
+
+
+def test_in_low_precision_what_is_small_beside_its_rounding_is_still_seen() -> None:
+    """Along a random direction the slopes of a deep net cancel; along the steepest nothing does."""
+    ws = [(RNG.normal(size=(64, 64)) / 8).astype(np.float32) for _ in range(20)]
+
+    def cut(x: Any) -> Any:
+        s = tg.tanh(x.astype("float32"))
+        for w in ws:
+            s = tg.tanh(s @ tg.tensor(w))
+        return tg.mean((s - s.mean().detach()) / s.std().detach() * s)
+
+    with pytest.raises(GradientError, match="the gradient is wrong"):
+        check_gradients(cut, RNG.normal(size=(16, 64)), order=1)
 
 
 def test_one_kink_in_a_large_array_is_found_in_few_looks() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, seed, settings
 from hypothesis.errors import DeadlineExceeded
-from hypothesis.strategies import just
+from hypothesis.strategies import integers, just
 
 import tinygrad7 as tg
 from tinygrad7.testing import GradientError, given_gradients
@@ -123,3 +123,15 @@ def test_no_deadline_is_set_but_by_those_who_want_one() -> None:
     given_gradients(order=1, x=just(np.ones(1)))(lazy)()
     with pytest.raises(DeadlineExceeded):
         with_one(given_gradients(order=1, x=just(np.ones(1)))(lazy))()
+
+
+def test_arguments_that_have_no_place_are_given_by_name() -> None:
+    targets, mask = just(np.array([0, 1])), just(np.array([1, 0]))
+    given_gradients(tg.cross_entropy, order=1, logits=arrays((2, 3)), targets=targets, mask=mask)()
+    given_gradients(lambda **k: k["a"] * k["b"], order=1, a=arrays((2,)), b=arrays((2,)))()
+
+    @given_gradients(order=1, x=arrays((2,)), k=integers(1, 3))
+    def check(x: Any, *, k: int) -> Any:
+        return x * k
+
+    check()

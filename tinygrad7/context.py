@@ -91,19 +91,29 @@ class State:
 
     def without(self, block: Any) -> State:
         """The state when ``block`` is left. What was entered inside it and is not left yet stays."""
-        if self.block is block:
-            return self.around or self
-        below = self.around and self.around.without(block)
-        if below is None or below is self.around:  # it was entered elsewhere: in another task, say
+        inside: list[State] = []
+        state: State | None = self
+        while state is not None and state.block is not block:
+            inside.append(state)
+            state = state.around
+        if state is None or state.around is None:  # it was entered elsewhere: in another task, say
             return self
-        return below.replace(**self._own(), block=self.block, around=below)
+        below = state.around
+        for state in reversed(inside):
+            below = below.replace(**state._own(), block=state.block, around=below)
+        return below
 
     def altered(self, **changes: Any) -> State:
         """The state with changes that outlast the blocks around it, up to one that makes such a change itself."""
-        around = self.around
-        if around is not None and not changes.keys() & self._own().keys():
-            around = around.altered(**changes)
-        return self.replace(**changes, around=around)
+        inside, state = [self], self
+        while state.around is not None and not changes.keys() & state._own().keys():
+            state = state.around
+            inside.append(state)
+        below = state.around
+        for state in reversed(inside):
+            below = state.replace(**changes, around=below)
+        assert below is not None
+        return below
 
     def _own(self) -> dict[str, Any]:
         """What the block changed, as it is now."""

@@ -8,6 +8,7 @@ so tapes, drawings and messages say where an op happened.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -53,7 +54,7 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)
         if isinstance(old, Tensor) and isinstance(old._node, Leaf):
-            self._keep_parameter(name, old, value)
+            self._parameter_lost(name, old, value)
         object.__setattr__(self, name, value)
         if name in Module.__annotations__ or (not isinstance(value, _PARTS) and not isinstance(old, _PARTS)):
             return
@@ -68,21 +69,17 @@ class Module:
         self._groups = tuple([g for g in self._groups if g != name])
         _structure[0] = next(_STRUCTURE)
 
-    def _keep_parameter(self, name: str, old: Tensor, value: Any) -> None:
-        """Raise where a parameter would be lost: ``m.weight *= 0.5`` puts a constant, or a result, in its place.
-
-        Not while a transform traces: there a module may be run with the variables of a function in its places."""
-        if isinstance(value, Buffer) or not (isinstance(value, Tensor) or is_array(value) or type(value) in NUMBERS):
+    def _parameter_lost(self, name: str, old: Tensor, value: Any) -> None:
+        """Warn where a constant takes a parameter's place, as in ``with no_grad(): m.weight *= 0.5``."""
+        constant = (isinstance(value, Tensor) and value._node is None) or is_array(value) or type(value) in NUMBERS
+        if not constant or isinstance(value, Buffer) or STATE.get().depth:
             return
-        if STATE.get().depth or (isinstance(value, Tensor) and isinstance(value._node, Leaf)):
-            return
-        if any(part is old for key, part in vars(self).items() if key != name):  # it stays under another name
-            return
-        kind = "a recorded result" if isinstance(value, Tensor) and value.requires_grad else "a constant"
-        raise TypeError(
-            f"{type(self).__name__}.{name} is a parameter, and {kind} in its place would be neither trained nor saved: "
-            f"change it with .{name}.assign(value), put another there with tg.nn.Parameter(value), or del it first"
-        )
+        if not any(part is old for key, part in vars(self).items() if key != name):  # it has no other name here
+            warnings.warn(
+                f"{type(self).__name__}.{name} was a parameter, and the constant in its place is neither trained nor "
+                f"saved: change it with .{name}.assign(value), or say tg.nn.Buffer(value) or del it first",
+                stacklevel=4,
+            )
 
     def _adopt(self, name: str, value: Any) -> None:
         """Tell the parts in an attribute what they are called here, unless they have a name already."""

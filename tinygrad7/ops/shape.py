@@ -140,7 +140,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
 def squeeze(x: Any, axis: Any = None) -> Any:
     """Axes of size 1 left out: all of them, or those named. Raises ``ValueError`` for one of another size."""
     shape = shape_of(x)
-    if not shape and isinstance(axis, int) and axis in (0, -1):  # NumPy lets a number pass for a list of one
+    if not shape and hasattr(axis, "__index__") and axis in (0, -1):  # NumPy lets a number pass for a list of one
         axis = None
     gone = [i for i, n in enumerate(shape) if n == 1] if axis is None else normal_axes(axis, shape, "squeeze")
     if any(shape[i] != 1 for i in gone):

@@ -5,6 +5,7 @@ Give one wherever a number may stand: ``Adam(params, warmup(cosine(1e-3, 10_000)
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -24,7 +25,7 @@ class Schedule:
         return -1.0 * self
 
     def __mul__(self, factor: float) -> Schedule:
-        return Schedule(lambda step: factor * self.function(step), f"{factor:g} * {self.name}")
+        return Schedule(functools.partial(_times, factor, self.function), f"{factor:g} * {self.name}")
 
     __rmul__ = __mul__
 
@@ -41,14 +42,14 @@ def negative(value: Number) -> Number:
 
 def constant(value: float) -> Schedule:
     """α_t = α"""
-    return Schedule(lambda step: value, f"constant({value:g})")
+    return Schedule(functools.partial(_constant, value), f"constant({value:g})")
 
 
 def step_decay(value: float, every: int, factor: float = 0.1) -> Schedule:
     """Smaller by a factor now and then.   α_t = α γ^⌊t / every⌋"""
     if every < 1:
         raise ValueError(f"step_decay: every must be at least 1 step, got {every}")
-    return Schedule(lambda step: value * factor ** (step // every), f"step_decay({value:g}, {every}, {factor:g})")
+    return Schedule(functools.partial(_decayed, value, every, factor), f"step_decay({value:g}, {every}, {factor:g})")
 
 
 def cosine(value: float, steps: int, end: float = 0.0) -> Schedule:
@@ -58,11 +59,7 @@ def cosine(value: float, steps: int, end: float = 0.0) -> Schedule:
     """
     if steps < 1:
         raise ValueError(f"cosine: steps must be at least 1, got {steps}")
-
-    def at(step: int) -> float:
-        return end + (value - end) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
-
-    return Schedule(at, f"cosine({value:g}, {steps}, {end:g})")
+    return Schedule(functools.partial(_cosine, value, steps, end), f"cosine({value:g}, {steps}, {end:g})")
 
 
 def warmup(after: Number, steps: int) -> Schedule:
@@ -74,6 +71,27 @@ def warmup(after: Number, steps: int) -> Schedule:
         raise ValueError(f"warmup: steps must be at least 1, got {steps}")
     later: Callable[[int], float] = after if callable(after) else constant(after)
     name = repr(later) if isinstance(later, Schedule) else getattr(later, "__name__", "schedule")
-    return Schedule(
-        lambda step: later(0) * (step + 1) / steps if step < steps else later(step - steps), f"warmup({name}, {steps})"
-    )
+    return Schedule(functools.partial(_warmed, later, steps), f"warmup({name}, {steps})")
+
+
+# ---- the functions, by name, so that an optimizer can be pickled -------------------------------------
+
+
+def _times(factor: float, function: Callable[[int], float], step: int) -> float:
+    return factor * function(step)
+
+
+def _constant(value: float, step: int) -> float:
+    return value
+
+
+def _decayed(value: float, every: int, factor: float, step: int) -> float:
+    return value * factor ** (step // every)
+
+
+def _cosine(value: float, steps: int, end: float, step: int) -> float:
+    return end + (value - end) * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
+
+
+def _warmed(later: Callable[[int], float], steps: int, step: int) -> float:
+    return later(0) * (step + 1) / steps if step < steps else later(step - steps)

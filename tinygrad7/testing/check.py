@@ -88,9 +88,11 @@ def check_at(where: str, f: Callable[..., Any], inputs: tuple[Any, ...], order: 
     _check_function(problem, point, copies, where)
     bars = directions(evaluate(problem.flat, point), generator)
     kink, why, done = _check_orders(problem, point, bars, order, generator, where)
-    if kink is not None:
-        done = max(done, _check_beside(problem, point, bars, order, generator, where))
-    _check_own_precision(problem, bars, point, where, kink is not None)
+    if kink is None:
+        _check_precision(problem, problem.values, bars, where)
+    else:
+        done = max(done, _check_beside(problem, bars, order, generator, where))
+    _check_backward(problem, bars, where)
     _check_unmutated(problem, copies, where)
     _check_lifetime(problem, where)
     return Verdict("pass", done) if kink is None else Verdict("at a kink", done, why)
@@ -118,15 +120,21 @@ def _check_orders(
     return None, "", order
 
 
-def _check_beside(
-    problem: Problem, point: list[Array], bars: list[Array], order: int, rng: np.random.Generator, where: str
-) -> int:
-    """What a kink hides is looked for a little beside it. How far that went."""
-    beside = [p + 0.01 * v for p, v in zip(point, directions(point, rng), strict=True)]
-    try:
-        return _check_orders(problem, beside, bars, order, rng, f"{where}, beside a kink at these inputs")[2]
-    except ValueError:  # out of the domain
-        return 0
+def _check_beside(problem: Problem, bars: list[Array], order: int, rng: np.random.Generator, where: str) -> int:
+    """What a kink hides is looked for a little beside it, on both sides. How far that went."""
+    done, where = 0, f"{where}, beside a kink at these inputs"
+    vs = directions(problem.values, rng)
+    for sign in (0.01, -0.01):
+        beside = [(p + sign * v).astype(p.dtype) for p, v in zip(problem.values, vs, strict=True)]
+        try:
+            point = [p.astype(np.float64) for p in beside]
+            kink, _, far = _check_orders(problem, point, bars, order, rng, where)
+            done = max(done, far)
+            if kink is None:
+                _check_precision(problem, beside, bars, where)
+        except ValueError:  # out of the domain
+            pass
+    return done
 
 
 def _at_kink(problem: Problem, kink: Kink, made_of: str) -> str:
@@ -185,8 +193,21 @@ def _check_function(problem: Problem, point: list[Array], copies: list[Array], w
             raise ValueError("check_gradients: the function is not finite at these inputs; choose others")
 
 
-def _check_own_precision(problem: Problem, bars: list[Array], point: list[Array], where: str, kinked: bool) -> None:
-    """In the inputs' own precision: dtype, shape, device, agreement with float64, and that two backwards add up."""
+def _check_precision(problem: Problem, values: list[Array], bars: list[Array], where: str) -> None:
+    """The gradients in the precision of ``values`` against those in float64."""
+    if all(v.dtype == np.float64 for v in values):
+        return
+    own_bars = [b.astype(y.dtype) for b, y in zip(bars, evaluate(problem.flat, values), strict=True)]
+    point = [v.astype(np.float64) for v in values]
+    size = lambda: gradient_rounding(problem.flat, point, bars, rules=False)[1]
+    found = zip(pull(problem.flat, values, own_bars), pull(problem.flat, point, bars), problem.names, strict=True)
+    for low, exact, name in found:
+        if low.dtype != np.float64:
+            _compare(to_numpy(low), to_numpy(exact), name, where, size)
+
+
+def _check_backward(problem: Problem, bars: list[Array], where: str) -> None:
+    """In the inputs' own precision: dtype, shape and device of ``.grad``, and that two backwards add up."""
     with Setting(recording=True):
         xs = variables(problem.values)
         ys = problem.flat(xs)
@@ -206,9 +227,7 @@ def _check_own_precision(problem: Problem, bars: list[Array], point: list[Array]
     loss.backward()
     for leaf, grad in kept:
         leaf.grad = grad
-    exact = pull(problem.flat, point, bars)
-    size = lambda: gradient_rounding(problem.flat, point, bars, rules=False)[1]
-    for x, name, first, wanted in zip(xs, problem.names, once, exact, strict=True):
+    for x, name, first in zip(xs, problem.names, once, strict=True):
         twice = x.grad
         if first is None or twice is None:
             continue
@@ -223,8 +242,6 @@ def _check_own_precision(problem: Problem, bars: list[Array], point: list[Array]
                 f"check_gradients: two backwards did not add exactly twice for input {name}: does a rule write "
                 f"into what it was given?\n  checked at {where}"
             )
-        if x.dtype != np.float64 and not kinked:
-            _compare(to_numpy(first), to_numpy(wanted), name, where, size)
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -38,11 +38,13 @@ class _Unnamed:
     def __init__(self, f: Callable[..., Any], order: int, inputs: dict[str, Any]) -> None:
         self.f, self.order, self.inputs = f, order, inputs
         self.where = user_line()
-        asked = list(inspect.signature(f).parameters)[_is_method(f) :]
-        named = [name for name in asked if name in inputs]
-        known = set(named) == set(inputs)
-        self.names = named if known else list(inputs)
-        self.by_name = known and named != asked[: len(named)]
+        asked = list(inspect.signature(f).parameters.values())[_is_method(f) :]
+        named = [p for p in asked if p.name in inputs]
+        any_name = any(p.kind is p.VAR_KEYWORD for p in asked)
+        known = len(named) == len(inputs) or any_name
+        self.names = [p.name for p in named] if known and not any_name else list(inputs)
+        first = [p.name for p in asked if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][: len(inputs)]
+        self.by_name = known and self.names != first
 
     def test(self, named: Callable[..., Any] | None = None, also: Callable[..., Any] | None = None) -> Any:
         """The test, called as ``named``; ``also`` runs after each check. What ``named`` takes beside the inputs comes

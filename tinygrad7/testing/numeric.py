@@ -39,7 +39,7 @@ class Line:
 
     def noise(self, h: float) -> float:
         """What rounding may do to a slope."""
-        return self.eps * max(20 * self.size, 4 * self.grain) / h
+        return self.eps * max(20 * self.size, 10 * self.grain) / h
 
     def sides(self, h: float) -> tuple[float, float]:
         """The slopes on the left and on the right."""

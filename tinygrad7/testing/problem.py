@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -138,8 +139,8 @@ def differentiate(flat: Flat, bars: list[Array], *, again: bool) -> Flat:
 
 def rounding(flat: Flat, values: list[Array], bars: list[Array], *, rules: bool = True) -> tuple[float, float]:
     """How Σ ⟨ūₖ, yₖ⟩ rounds: the relative error of the coarsest floating dtype in which it is computed from ``values``,
-    and the size of all that is rounded on the way, Σ |bar| |value| over the entries of the tape (without ``rules``, of
-    those that were not made by a backward).
+    and the size of what is rounded on the way, the root of Σ (bar · value)² over all numbers on the tape, whose errors
+    are independent (without ``rules``, those that were not made by a backward).
 
     What it only reads (float32 parameters beside float64 inputs) rounds nothing that is measured."""
     with Setting(recording=True):
@@ -160,9 +161,9 @@ def rounding(flat: Flat, values: list[Array], bars: list[Array], *, rules: bool 
             if bar is None or not (rules or all(link.kind != "backward" for link in chain(node.scope))):
                 continue
             for v, b in zip(leaves(value), leaves(bar), strict=True):
-                terms = np.abs(to_numpy(v).astype(np.float64) * to_numpy(b))
-                size += float(np.nan_to_num(terms, nan=0.0, posinf=0.0).sum())
-    return eps, size
+                terms = to_numpy(v).astype(np.float64) * to_numpy(b)
+                size += float(np.square(np.nan_to_num(terms, nan=0.0, posinf=0.0, neginf=0.0)).sum())
+    return eps, math.sqrt(size)
 
 
 def gradient_rounding(flat: Flat, values: list[Array], bars: list[Array], *, rules: bool = True) -> tuple[float, float]:
