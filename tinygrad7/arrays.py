@@ -10,7 +10,8 @@ from tinygrad7.backend import Array, is_array, to_device
 from tinygrad7.context import STATE, check_dtype
 
 NUMBERS = frozenset({int, float, bool})  # the Python numbers that ops take as they are
-_PLAIN = frozenset(map(np.dtype, "?bBhHiIlLqQefdg"))  # the dtypes that ops take: those of tensors, and longdouble
+HELD = "?bBhHiIlLqQefd"  # the dtypes of tensors, by NumPy's letters
+_PLAIN = frozenset(map(np.dtype, HELD + "g"))  # the dtypes that ops take: those of tensors, and longdouble
 
 
 def as_array(value: Any, dtype: Any = None, device: str = "cpu") -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad7.arrays import NUMBERS, operand, own
+from tinygrad7.arrays import HELD, NUMBERS, operand, own
 from tinygrad7.backend import Array
 from tinygrad7.context import STATE, Scope, State, check_dtype
 from tinygrad7.messages import AnomalyError, explain, finite, report_forward, user_line
@@ -22,7 +22,6 @@ from tinygrad7.tensor import Tensor, value_of
 # The first two fill the slots of Node and Tensor themselves: a constructor costs as much again as what it fills.
 _new: Any = object.__new__
 _ndarray = np.ndarray
-_HELD = "?bBhHiIlLqQefd"  # the dtypes of tensors, by NumPy's letters
 
 
 def unary(op: Op) -> Any:
@@ -127,7 +126,7 @@ def general(op: Op) -> Any:
         if not wrap:
             return result
         for y in (result,) if op.outputs is None else result:
-            if y.dtype.char not in _HELD:
+            if y.dtype.char not in HELD:
                 _check_result(op, y, given)
         state = STATE.get()
         if not recorded or not state.recording:

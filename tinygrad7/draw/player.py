@@ -20,7 +20,7 @@ from tinygrad7.draw.layout import Drawing, layout, text_width
 from tinygrad7.draw.model import Box, Picture, build
 from tinygrad7.draw.replay import Replay
 from tinygrad7.draw.script import EVENTS, Script
-from tinygrad7.draw.svg import TITLE_SIZE, beside, escape, points_of, style, svg
+from tinygrad7.draw.svg import TITLE_SIZE, escape, points_of, resource, style, svg
 from tinygrad7.draw.values import barred, heat, norm, statistics, symbols
 from tinygrad7.draw.words import shape_text
 from tinygrad7.node import Leaf
@@ -85,12 +85,12 @@ def page(y: Any, *, level: str = "op", fold: Any = "auto", time: str = "LR", exp
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     parts = {
         "TITLE": escape(title), "SUBTITLE": escape(subtitle), "NOTES": escape(" ".join(notes)),
-        "STYLE": style() + beside("player.css"),
+        "STYLE": style() + resource("player.css"),
         "DRAWING": svg(drawing, player=True, title=f"The computation graph of {title}"),
         "DATA": text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
-        "SCRIPT": beside("player.js"),
+        "SCRIPT": resource("player.js"),
     }  # fmt: skip
-    template = beside("player.html")
+    template = resource("player.html")
     return clean(re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], template))  # one pass: names may hold {{DATA}} too
 
 

@@ -27,10 +27,10 @@ def escape(text: str) -> str:
 
 def style() -> str:
     """The sheet of a drawing."""
-    return beside("drawing.css")
+    return resource("drawing.css")
 
 
-def beside(name: str) -> str:
+def resource(name: str) -> str:
     """The text of a file that stands beside this one."""
     from importlib.resources import files
 

@@ -74,7 +74,7 @@ def warmup(after: Number, steps: int) -> Schedule:
     return Schedule(functools.partial(_warmed, later, steps), f"warmup({name}, {steps})")
 
 
-# ---- the functions, by name, so that an optimizer can be pickled -------------------------------------
+# ---- the functions, each by a name, so that an optimizer can be pickled ----------------------------------------------
 
 
 def _times(factor: float, function: Callable[[int], float], step: int) -> float:

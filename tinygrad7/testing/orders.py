@@ -132,17 +132,18 @@ class Order:
         return line.agrees(expected, tolerance) and not line.kink()
 
     def _suspects(self, j: int, v: Array) -> Iterator[tuple[int, ...]]:
-        """The elements of those stretches along which something is odd."""
-        size = v.size
-        width = math.isqrt(size)
+        """The elements of those stretches along which something is odd; all, where they are few."""
+        size, width = v.size, math.isqrt(v.size)
         for start in range(0, size, width):
-            part = xp(v).zeros(size, np.float64)
-            part[start : start + width] = v.reshape(-1)[start : start + width]
-            part = part.reshape(v.shape)
-            expected, terms = inner([self.found[j]], [part])
-            if size <= 16 or not self._clear(self._line(j, part), expected, self.relative * terms):
-                for place in range(start, min(start + width, size)):
-                    yield tuple([int(i) for i in np.unravel_index(place, v.shape)])
+            stretch = range(start, min(start + width, size))
+            if size > 16:
+                part = xp(v).zeros(size, np.float64)
+                part[start : start + width] = v.reshape(-1)[start : start + width]
+                part = part.reshape(v.shape)
+                expected, terms = inner([self.found[j]], [part])
+                if self._clear(self._line(j, part), expected, self.relative * terms):
+                    continue
+            yield from [tuple([int(i) for i in np.unravel_index(place, v.shape)]) for place in stretch]
 
     def _one_by_one(self, j: int, v: Array) -> Kink | None:
         """Something is odd along ``v``: which element? Is it a kink or an error? The largest error is raised."""

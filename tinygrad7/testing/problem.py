@@ -156,8 +156,8 @@ def rounding(flat: Flat, values: list[Array], bars: list[Array], *, rules: bool 
     eps = max([float(np.finfo(d).eps) for d in kinds if d.kind == "f"], default=float(np.finfo(np.float64).eps))
     size = 0.0
     with np.errstate(all="ignore"):
-        bars = tape.cotangents(seeds if len(seeds) > 1 else seeds[0])
-        for node, value, bar in zip(tape.nodes, tape.values(), bars, strict=True):
+        found = tape.cotangents(seeds if len(seeds) > 1 else seeds[0])
+        for node, value, bar in zip(tape.nodes, tape.values(), found, strict=True):
             if bar is None or not (rules or all(link.kind != "backward" for link in chain(node.scope))):
                 continue
             for v, b in zip(leaves(value), leaves(bar), strict=True):
